@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+/* cgroup v2 (Documentation/admin-guide/cgroup-v2.rst). On a hybrid host the v2 hierarchy is used
+ * where it is mounted; v1 hierarchies are left alone. */
+
+enum cgroup_layout {
+    CGROUP_NONE,    /* no cgroup2 mount */
+    CGROUP_UNIFIED, /* cgroup2, and no v1 controllers mounted */
+    CGROUP_HYBRID,  /* cgroup2 beside v1 controllers */
+    CGROUP_V1,      /* v1 only */
+};
+
+struct cgroup_host {
+    enum cgroup_layout layout;
+    char *mount;           /* where the v2 hierarchy is mounted, or NULL */
+    char **controllers;    /* of its root's cgroup.controllers */
+    char **v1_controllers; /* bound to v1 hierarchies, as "memory (/sys/fs/cgroup/memory)" */
+};
+
+/* Reads a mountinfo text (proc_pid_mountinfo(5)) and cgroup.controllers. `procfd` is an open procfs
+ * (AT_FDCWD: /proc). No cgroup2 mount is not an error here: layout says so. Where several cgroup2
+ * mounts exist, the one at /sys/fs/cgroup, else the one at the shortest path whose mounted root is
+ * "/", is taken. Octal escapes in paths are decoded. */
+int cgroup_host_probe(int procfd, struct cgroup_host *ret, struct error *e);
+void cgroup_host_done(struct cgroup_host *host);
+
+/* The parser under it, for tests and fuzzing. */
+int cgroup_parse_mountinfo(const char *text, struct cgroup_host *ret, struct error *e);
+
+/* The container's cgroup directory: `cgroups_path` of the spec (absolute: below the v2 mount;
+ * relative or NULL: below /nucleus), else /nucleus/ID. ".." and empty results are refused, so are
+ * systemd's "slice:prefix:name" (ERROR_UNSUPPORTED until that driver is there). Newly allocated
+ * host path. ERROR_CGROUP with a remedy where the host has no v2 mount. */
+int cgroup_choose_path(const struct cgroup_host *host, const char *cgroups_path, const char *id,
+                       char **ret, struct error *e);
+
+/* Makes the directory with parents and opens it (O_PATH | O_DIRECTORY; usable for
+ * CLONE_INTO_CGROUP). One that exists and holds processes (own or below) is ERROR_EXISTS; an empty
+ * one is taken over. A parent that vanishes meanwhile is made again, a bounded number of times. */
+int cgroup_create(const struct cgroup_host *host, const char *path, int *ret_fd, struct error *e);
+
+/* Removes it and whatever is below; then parents below the mount while they are empty and named
+ * "nucleus". A cgroup that is not there is fine. `kill`: cgroup.kill first, and wait for
+ * cgroup.events to say populated 0 (poll(2), at most timeout_ms). Not empty without `kill` is
+ * -EBUSY. */
+int cgroup_remove(const struct cgroup_host *host, const char *path, bool kill, int timeout_ms,
+                  struct error *e);
+
+/* Writes cgroup.kill (Linux 5.14) and waits until nothing is left, as above. */
+int cgroup_kill(const char *path, int timeout_ms, struct error *e);
+
+/* Every process in the cgroup and below gets the signal: read, signal by pidfd, until a pass finds
+ * no new one. */
+int cgroup_signal_all(const char *path, int sig, struct error *e);
+
+/* pids in it and below, in the kernel's order, newly allocated. */
+int cgroup_pids(const char *path, pid_t **ret, size_t *ret_n, struct error *e);
+
+/* cgroup.freeze, then waits on cgroup.events until "frozen" says so, at most timeout_ms. When a
+ * freeze times out it is undone. */
+int cgroup_freeze(const char *path, bool freeze, int timeout_ms, struct error *e);
+/* True where cgroup.events says frozen 1. A missing cgroup is false. */
+bool cgroup_is_frozen(const char *path);
+bool cgroup_is_populated(const char *path);
+
+/* M2: limits as the kernel states them. UINT64_MAX in a value is "max" (null in JSON); has_x false
+ * where the controller's file is missing. */
+struct cgroup_io_limit {
+    char *device;                      /* "MAJ:MIN" */
+    uint64_t riops, wiops, rbps, wbps; /* UINT64_MAX: max */
+};
+struct cgroup_limits {
+    /* UINT64_MAX: none ("max", or no file) */
+    uint64_t memory_bytes, memory_high, memory_swap_max;
+    uint64_t cpu_quota_us, cpu_period_us; /* both UINT64_MAX where there is no cpu.max file */
+    uint64_t cpu_weight;
+    uint64_t pids_max;
+    struct cgroup_io_limit *io;
+    size_t n_io;
+};
+#define CGROUP_NO_LIMIT UINT64_MAX
+void cgroup_limits_init(struct cgroup_limits *l); /* everything none */
+void cgroup_limits_done(struct cgroup_limits *l);
+/* True where nothing is limited and no controller file was there. */
+bool cgroup_limits_empty(const struct cgroup_limits *l);
+
+int cgroup_read_limits(const char *path, struct cgroup_limits *ret, struct error *e);
+
+/* Writes the limits that are set into a cgroup's files (restore, C13). A limit whose controller has
+ * no file there: the controller is enabled down the path (cgroup.subtree_control, only where it is
+ * not already) or, when the host's hierarchy lacks it, ERROR_CGROUP names the controller and where
+ * it is bound (cgroup_host.v1_controllers). */
+int cgroup_write_limits(const struct cgroup_host *host, const char *path,
+                        const struct cgroup_limits *l, struct error *e);
+
+/* The parsers of single files, for tests and fuzzing. Each takes the file's text. */
+int cgroup_parse_max(const char *text, uint64_t *ret);                         /* "max" or number */
+int cgroup_parse_cpu_max(const char *text, uint64_t *quota, uint64_t *period); /* "max 100000" */
+int cgroup_parse_io_max(const char *text, struct cgroup_io_limit **ret, size_t *ret_n);
+int cgroup_parse_events(const char *text, const char *key, bool *ret);
