@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+#include "process/container.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/path.h"
+#include "sys/process.h"
+
+int container_bundle_path(const char *bundle, char **ret, struct error *e)
+{
+    struct stat st;
+    char *path = realpath(bundle, NULL);
+
+    if (!path)
+        return error_set(e, ERROR_CONFIG, errno, "open bundle", bundle,
+                         "give the directory that holds config.json with --bundle", NULL);
+    if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode)) {
+        free(path);
+        return error_set(e, ERROR_CONFIG, ENOTDIR, "open bundle", bundle,
+                         "give the directory that holds config.json with --bundle", NULL);
+    }
+    *ret = path;
+    return 0;
+}
+
+int container_write_pid_file(const char *path, pid_t pid, struct error *e)
+{
+    _cleanup_free_ char *temp = str_printf("%s.%d.tmp", path, (int)getpid());
+    _cleanup_free_ char *text = str_printf("%d", (int)pid);
+    _cleanup_close_ int fd =
+        open(temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+    int r = fd < 0 ? -errno : fd_write_all(fd, text, strlen(text));
+    if (r == 0 && rename(temp, path) < 0)
+        r = -errno;
+    if (r < 0) {
+        if (fd >= 0)
+            (void)unlink(temp);
+        return error_set(e, ERROR_SYSTEM, -r, "write pid file", path, NULL, NULL);
+    }
+    return 0;
+}
+
+int container_check_terminal(bool terminal, const char *console_socket, bool detached,
+                             struct error *e)
+{
+    if (console_socket && !terminal)
+        return error_set(e, ERROR_USAGE, EINVAL, "use console socket", console_socket,
+                         "set process.terminal in config.json, or leave --console-socket out",
+                         "the container has no terminal");
+    if (terminal && detached && !console_socket)
+        return error_set(e, ERROR_USAGE, EINVAL, "create a terminal", NULL,
+                         "pass --console-socket, or set process.terminal to false",
+                         "cannot allocate tty if nucleus will detach without setting console "
+                         "socket");
+    return 0;
+}
+
+struct state *container_new_record(const char *id, const char *name, const char *bundle,
+                                   const struct oci_spec *spec, const char *cgroup_path)
+{
+    const struct oci_process *p = spec->process;
+    struct state *s = mem_new0(struct state);
+
+    s->id = mem_strdup(id);
+    s->name = mem_strdup(name);
+    s->command = strv_dup(p->args);
+    s->started_at = (uint64_t)time(NULL);
+    s->rootless = geteuid() != 0;
+    s->cgroup_path = mem_strdup(cgroup_path);
+    s->creator_uid = geteuid();
+    s->process_uid = p->uid;
+    s->process_gid = p->gid;
+    s->additional_gids =
+        mem_dup(p->additional_gids, p->n_additional_gids * sizeof(*p->additional_gids));
+    s->n_additional_gids = p->n_additional_gids;
+    s->status = STATE_CREATING;
+    s->bundle_path = mem_strdup(bundle);
+    for (size_t i = 0; i < spec->n_annotations; i++) {
+        mem_grow(s->annotations, s->n_annotations);
+        s->annotations[s->n_annotations++] = (struct state_annotation){
+            .key = mem_strdup(spec->annotations[i].key),
+            .value = mem_strdup(spec->annotations[i].value),
+        };
+    }
+    return s;
+}
+
+int container_open(const struct store *store, const char *ref, struct state_lock *ret_lock,
+                   struct state **ret, struct error *e)
+{
+    _cleanup_state_ struct state *found = NULL, *s = NULL;
+    int r = store_resolve(store, ref, &found, e);
+    if (r < 0)
+        return r;
+    r = state_may_change(found, geteuid(), e);
+    if (r < 0)
+        return r;
+
+    struct state_lock lock;
+    r = state_lock(store, found->id, false, &lock, e);
+    if (r < 0)
+        return r;
+    /* It may have changed, or gone, while this waited. */
+    r = store_load(store, found->id, &s, e);
+    if (r == 0)
+        r = state_may_change(s, geteuid(), e);
+    if (r < 0) {
+        state_lock_done(&lock);
+        return r;
+    }
+    *ret_lock = lock;
+    *ret = TAKE_PTR(s);
+    return 0;
+}
+
+/* Under the lock, or where nobody else can be changing the container: the creator of a record at
+ * `creating` is gone. */
+static enum state_status status_locked(const struct state *s)
+{
+    if (s->status == STATE_CREATING || s->status == STATE_STOPPED)
+        return STATE_STOPPED;
+
+    _cleanup_live_ struct state_live live = {.pidfd = -EBADF};
+    state_live(s, -EBADF, &live);
+    if (!live.running)
+        return STATE_STOPPED;
+    if (s->status == STATE_RUNNING && s->cgroup_path && cgroup_is_frozen(s->cgroup_path))
+        return STATE_PAUSED;
+    return s->status;
+}
+
+enum state_status container_status(const struct store *store, const struct state *s)
+{
+    if (s->status == STATE_CREATING) {
+        struct state_lock lock;
+        if (state_lock(store, s->id, true, &lock, NULL) < 0)
+            return STATE_CREATING;
+        state_lock_done(&lock);
+    }
+    return status_locked(s);
+}
+
+static int wrong_status(struct error *e, const char *step, const struct state *s,
+                        enum state_status status, const char *remedy, const char *rule)
+{
+    return error_set(e, ERROR_WRONG_STATUS, EINVAL, step, s->id, remedy, "%s (it is %s)", rule,
+                     state_status_name(status));
+}
+
+int container_start(const struct store *store, const char *ref, struct error *e)
+{
+    _cleanup_lock_ struct state_lock lock = {.fd = -EBADF};
+    _cleanup_state_ struct state *s = NULL;
+    int r = container_open(store, ref, &lock, &s, e);
+    if (r < 0)
+        return r;
+
+    enum state_status status = status_locked(s);
+    if (status == STATE_STOPPED)
+        return wrong_status(e, "start container", s, status, NULL,
+                            "cannot start a container that has stopped");
+    if (status != STATE_CREATED)
+        return wrong_status(e, "start container", s, status, NULL,
+                            "cannot start an already running container");
+
+    _cleanup_free_ char *fifo = state_fifo_name(s->id);
+    /* Its first process holds the other end while it waits, so ENXIO or a missing file mean that an
+     * earlier `start` got through and died before it could say so. */
+    _cleanup_close_ int fd =
+        openat(store->dirfd, fifo, O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+    bool already = fd < 0 && (errno == ENXIO || errno == ENOENT);
+    if (fd < 0 && !already)
+        return error_set(e, ERROR_STATE, errno, "open FIFO", fifo, NULL, NULL);
+    if (!already && write(fd, "S", 1) != 1)
+        return error_set(e, ERROR_SYSTEM, errno, "let container run", s->id, NULL, NULL);
+    (void)unlinkat(store->dirfd, fifo, 0);
+
+    s->status = STATE_RUNNING;
+    s->started_at = (uint64_t)time(NULL);
+    r = store_save(store, s, e);
+    if (r < 0)
+        return r;
+    if (already)
+        return wrong_status(e, "start container", s, STATE_RUNNING, NULL,
+                            "cannot start an already running container");
+    return 0;
+}
+
+int container_kill(const struct store *store, const char *ref, int sig, bool all, struct error *e)
+{
+    _cleanup_lock_ struct state_lock lock = {.fd = -EBADF};
+    _cleanup_state_ struct state *s = NULL;
+    int r = container_open(store, ref, &lock, &s, e);
+    if (r < 0)
+        return r;
+
+    _cleanup_live_ struct state_live live = {.pidfd = -EBADF};
+    state_live(s, -EBADF, &live);
+    bool running = live.running && s->status != STATE_STOPPED && s->status != STATE_CREATING;
+    /* Without a pid namespace of its own a container can outlive its first process. */
+    if (all && s->cgroup_path && (running || cgroup_is_populated(s->cgroup_path)))
+        return cgroup_signal_all(s->cgroup_path, sig, e);
+    if (!running)
+        return wrong_status(e, "signal container", s, STATE_STOPPED, NULL,
+                            "container not running");
+    r = sys_pidfd_send_signal(live.pidfd, sig);
+    if (r == -ESRCH)
+        return wrong_status(e, "signal container", s, STATE_STOPPED, NULL,
+                            "container not running");
+    if (r < 0)
+        return error_errno(e, r, "signal container", s->id);
+    return 0;
+}
+
+/* Ends what is left of a container and frees its cgroup. */
+static int tear_down(const struct state *s, struct error *e)
+{
+    _cleanup_live_ struct state_live live = {.pidfd = -EBADF};
+    state_live(s, -EBADF, &live);
+    if (live.running) {
+        int r = sys_pidfd_send_signal(live.pidfd, SIGKILL);
+        if (r < 0 && r != -ESRCH)
+            return error_errno(e, r, "kill container", s->id);
+    }
+    if (s->cgroup_path) {
+        struct cgroup_host host = {0};
+        int r = cgroup_host_probe(AT_FDCWD, &host, e);
+        if (r == 0)
+            r = cgroup_remove(&host, s->cgroup_path, true, CONTAINER_KILL_TIMEOUT_MS, e);
+        cgroup_host_done(&host);
+        if (r < 0)
+            return r;
+    }
+    if (live.running && sys_pidfd_wait(live.pidfd, CONTAINER_KILL_TIMEOUT_MS) < 0)
+        return error_set(e, ERROR_SYSTEM, ETIMEDOUT, "kill container", s->id,
+                         "look for a process in uninterruptible sleep (state D)",
+                         "process %d does not end", (int)s->pid);
+    return 0;
+}
+
+int container_delete(const struct store *store, const char *ref, bool force, struct error *e)
+{
+    _cleanup_lock_ struct state_lock lock = {.fd = -EBADF};
+    _cleanup_state_ struct state *s = NULL;
+    struct error found = {0};
+    int r = container_open(store, ref, &lock, &s, &found);
+    if (r < 0) {
+        bool absent = found.code == ERROR_NOT_FOUND;
+        if (force && absent) {
+            error_done(&found);
+            return 0;
+        }
+        error_move(e, &found);
+        return r;
+    }
+
+    enum state_status status = status_locked(s);
+    if (!force && (status == STATE_RUNNING || status == STATE_PAUSED))
+        return wrong_status(e, "delete container", s, status,
+                            "stop it first, or use delete --force",
+                            "cannot delete a container that is not stopped");
+    r = tear_down(s, e);
+    if (r < 0)
+        return r;
+    return store_remove(store, s->id, e);
+}
+
+int container_finish(const struct store *store, const char *id, bool keep, struct error *e)
+{
+    _cleanup_lock_ struct state_lock lock = {.fd = -EBADF};
+    _cleanup_state_ struct state *s = NULL;
+    struct error found = {0};
+    int r = container_open(store, id, &lock, &s, &found);
+    if (r < 0) {
+        /* Somebody was quicker to delete it. */
+        bool absent = found.code == ERROR_NOT_FOUND;
+        if (absent)
+            error_done(&found);
+        else
+            error_move(e, &found);
+        return absent ? 0 : r;
+    }
+    if (status_locked(s) != STATE_STOPPED)
+        /* Deleted and made again under the same id meanwhile: not ours to touch. */
+        return 0;
+    r = tear_down(s, e);
+    if (r < 0)
+        return r;
+    if (!keep)
+        return store_remove(store, id, e);
+    s->status = STATE_STOPPED;
+    s->pid = 0;
+    s->start_ticks = 0;
+    return store_save(store, s, e);
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "cgroup/cgroup.h"
+#include "oci/spec.h"
+#include "state/state.h"
+
+/* A container's life, as the OCI runtime-spec has it ("Lifecycle"): each function is one operation
+ * under the container's lock, and leaves either what it promises or what was there before. */
+
+/* How long a kill may take until every process is gone; the kernel's part, not the program's. */
+#define CONTAINER_KILL_TIMEOUT_MS 10000
+
+struct container_create_options {
+    const char *id;
+    const char *bundle;
+    const char *pid_file;       /* NULL: none */
+    const char *console_socket; /* AF_UNIX socket that gets the pty master; NULL: none */
+    bool hold;                  /* stop before execve until container_start() */
+    bool keep_console;          /* hand the pty master to the caller instead */
+};
+
+/* A process that was started and is this process's child. */
+struct container_process {
+    pid_t pid;
+    int pidfd;
+    int console_fd; /* pty master, or -EBADF */
+};
+void container_process_done(struct container_process *p);
+#define _cleanup_container_process_ _cleanup_(container_process_done)
+
+/* `create` (hold) and the first half of `run`. On return the record says created, or running; on
+ * failure nothing is left: no process, cgroup, record, FIFO. ERROR_EXISTS "already exists". */
+int container_create(const struct store *store, const struct container_create_options *o,
+                     struct container_process *ret, struct error *e);
+
+/* Lets a created container run. Anything but `created` is ERROR_WRONG_STATUS. */
+int container_start(const struct store *store, const char *ref, struct error *e);
+
+/* What is true now (S1, S4, S5): the stored status corrected by the live process and the freezer. A
+ * record left at `creating` by a command that died reads as stopped; one whose creator still holds
+ * the lock reads as creating. */
+enum state_status container_status(const struct store *store, const struct state *s);
+
+/* Sends a signal to the first process, or with `all` to every process of the cgroup.
+ * ERROR_WRONG_STATUS "container not running" where it is stopped. */
+int container_kill(const struct store *store, const char *ref, int sig, bool all, struct error *e);
+
+/* Removes cgroup and record. A created container is ended first; a running or paused one only with
+ * `force`, else ERROR_WRONG_STATUS. With `force` a container that does not exist is fine. */
+int container_delete(const struct store *store, const char *ref, bool force, struct error *e);
+
+/* After the first process of a foreground `run` ended: what is left of the container goes, with the
+ * record unless `keep` (then it says stopped). */
+int container_finish(const struct store *store, const char *id, bool keep, struct error *e);
+
+/* Loads by reference for an operation that changes the container: resolve, take the lock, load again
+ * under it, and check S18. */
+int container_open(const struct store *store, const char *ref, struct state_lock *ret_lock,
+                   struct state **ret, struct error *e);
+
+/* A record for a container that is about to be made, from its spec; status creating. */
+struct state *container_new_record(const char *id, const char *name, const char *bundle,
+                                   const struct oci_spec *spec, const char *cgroup_path);
+
+/* Absolute, canonical path of a bundle directory. */
+int container_bundle_path(const char *bundle, char **ret, struct error *e);
+
+/* Writes a pid file: temp file beside it and rename, so that a reader never sees half. */
+int container_write_pid_file(const char *path, pid_t pid, struct error *e);
+
+/* What a spec asks of the terminal must fit how it was called: a console socket without a terminal, or
+ * a detached container with a terminal and nobody to take the master, are ERROR_USAGE. */
+int container_check_terminal(bool terminal, const char *console_socket, bool detached,
+                             struct error *e);

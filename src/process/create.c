@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+#include "process/container.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "process/console.h"
+#include "process/idmap.h"
+#include "process/init.h"
+#include "sys/process.h"
+
+/* What exists so far of a container that is being made; taken back when a later step fails. */
+struct creation {
+    const struct store *store;
+    const struct container_create_options *o;
+    char *bundle;
+    struct oci_spec *spec;
+    struct rootfs_plan rootfs;
+    struct security_plan security;
+    struct init_plan init;
+    struct cgroup_host host;
+    char *cgroup_path;
+    int cgroup_fd;
+    char *fifo;
+    int fifo_fd;
+    int sync[2]; /* parent's end, child's end */
+    struct state *record;
+    struct container_process process;
+    bool fifo_made, record_saved, cgroup_made, pid_file_made;
+};
+
+void container_process_done(struct container_process *p)
+{
+    p->pidfd = fd_close(p->pidfd);
+    p->console_fd = fd_close(p->console_fd);
+}
+
+static void creation_done(struct creation *c)
+{
+    rootfs_plan_done(&c->rootfs);
+    security_plan_done(&c->security);
+    init_plan_done(&c->init);
+    cgroup_host_done(&c->host);
+    oci_spec_free(c->spec);
+    state_free(c->record);
+    fd_close(c->cgroup_fd);
+    fd_close(c->fifo_fd);
+    fd_close(c->sync[0]);
+    fd_close(c->sync[1]);
+    container_process_done(&c->process);
+    free(c->bundle);
+    free(c->cgroup_path);
+    free(c->fifo);
+}
+
+/* Takes back what was made, last first. The error that led here is the one to tell. */
+static void creation_undo(struct creation *c)
+{
+    if (c->process.pid > 0) {
+        (void)sys_pidfd_send_signal(c->process.pidfd, SIGKILL);
+        while (waitpid(c->process.pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+    }
+    if (c->pid_file_made)
+        (void)unlink(c->o->pid_file);
+    if (c->cgroup_made)
+        (void)cgroup_remove(&c->host, c->cgroup_path, true, CONTAINER_KILL_TIMEOUT_MS, NULL);
+    if (c->fifo_made)
+        (void)unlinkat(c->store->dirfd, c->fifo, 0);
+    if (c->record_saved)
+        (void)store_remove(c->store, c->o->id, NULL);
+}
+
+static int plan(struct creation *c, struct error *e)
+{
+    int r = container_bundle_path(c->o->bundle, &c->bundle, e);
+    if (r < 0)
+        return r;
+    r = oci_spec_load(c->bundle, &c->spec, e);
+    if (r < 0)
+        return r;
+    const struct oci_process *p = c->spec->process;
+    if (!p)
+        return error_set(e, ERROR_CONFIG, EINVAL, "create container", c->o->id,
+                         "add process to config.json", "config.json has no process to run");
+    r = container_check_terminal(p->terminal, c->o->console_socket, !c->o->keep_console, e);
+    if (r < 0)
+        return r;
+    r = rootfs_plan_make(c->spec, c->bundle, &c->rootfs, e);
+    if (r < 0)
+        return r;
+    r = security_plan(p, c->spec->seccomp, &c->security, e);
+    if (r < 0)
+        return r;
+    r = cgroup_host_probe(AT_FDCWD, &c->host, e);
+    if (r < 0)
+        return r;
+    r = cgroup_choose_path(&c->host, c->spec->cgroups_path, c->o->id, &c->cgroup_path, e);
+    if (r < 0)
+        return r;
+
+    c->init = (struct init_plan){
+        .namespaces = c->spec->new_namespaces,
+        .rootfs = &c->rootfs,
+        .security = &c->security,
+        .hostname = c->spec->hostname,
+        .domainname = c->spec->domainname,
+        .argv = p->args,
+        .env = p->env,
+        .cwd = p->cwd,
+        .rlimits = p->rlimits,
+        .n_rlimits = p->n_rlimits,
+        .has_umask = p->has_umask,
+        .umask = p->umask,
+        .terminal = p->terminal,
+        .console_width = p->console_width,
+        .console_height = p->console_height,
+    };
+    (void)snprintf(c->init.keyring, sizeof(c->init.keyring), "_ses.%s", c->o->id);
+    init_plan_candidates(&c->init);
+    return 0;
+}
+
+static int make_fifo(struct creation *c, struct error *e)
+{
+    c->fifo = state_fifo_name(c->o->id);
+    (void)unlinkat(c->store->dirfd, c->fifo, 0);
+    if (mkfifoat(c->store->dirfd, c->fifo, 0600) < 0)
+        return error_set(e, ERROR_STATE, errno, "make FIFO", c->fifo, NULL, NULL);
+    c->fifo_made = true;
+    /* Both ends: the reader must not see end of file before anybody wrote. */
+    c->fifo_fd = openat(c->store->dirfd, c->fifo, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (c->fifo_fd < 0)
+        return error_set(e, ERROR_STATE, errno, "open FIFO", c->fifo, NULL, NULL);
+    return 0;
+}
+
+/* The record first, then what it names: a `create` that is killed leaves nothing that nobody can
+ * find again. */
+static int prepare(struct creation *c, struct error *e)
+{
+    c->record = container_new_record(c->o->id, c->o->id, c->bundle, c->spec, c->cgroup_path);
+    int r = store_save(c->store, c->record, e);
+    if (r < 0)
+        return r;
+    c->record_saved = true;
+
+    r = cgroup_create(&c->host, c->cgroup_path, &c->cgroup_fd, e);
+    if (r < 0)
+        return r;
+    c->cgroup_made = true;
+    r = rootfs_plan_open(&c->rootfs, e);
+    if (r < 0)
+        return r;
+    if (c->o->hold) {
+        r = make_fifo(c, e);
+        if (r < 0)
+            return r;
+    }
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, c->sync) < 0)
+        return error_errno(e, -errno, "make socket pair", NULL);
+    return 0;
+}
+
+static int say(struct creation *c, char what, struct error *e)
+{
+    ssize_t n;
+
+    do
+        n = send(c->sync[0], &what, 1, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && errno != EPIPE)
+        return error_errno(e, -errno, "talk to the container's first process", c->o->id);
+    return 0;
+}
+
+/* The child's next packet: 1, or 0 at end of file. A descriptor that came with it is in *ret_fd. */
+static int hear(struct creation *c, struct init_message *m, int *ret_fd, struct error *e)
+{
+    union {
+        char buf[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control = {0};
+    struct iovec iov = {.iov_base = m, .iov_len = sizeof(*m)};
+    struct msghdr msg = {
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = control.buf,
+        .msg_controllen = sizeof(control.buf),
+    };
+    ssize_t n;
+
+    do
+        n = recvmsg(c->sync[0], &msg, MSG_CMSG_CLOEXEC);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && errno != ECONNRESET)
+        return error_errno(e, -errno, "hear from the container's first process", c->o->id);
+    struct cmsghdr *h = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+    *ret_fd = -EBADF;
+    if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS)
+        memcpy(ret_fd, CMSG_DATA(h), sizeof(int));
+    if (n <= 0)
+        return 0;
+    if (n != sizeof(*m))
+        return error_set(e, ERROR_INTERNAL, EBADMSG, "hear from the container's first process",
+                         c->o->id, NULL, NULL);
+    m->step[sizeof(m->step) - 1] = '\0';
+    m->subject[sizeof(m->subject) - 1] = '\0';
+    return 1;
+}
+
+static int child_failed(const struct init_message *m, struct error *e)
+{
+    const char *subject = m->subject[0] ? m->subject : NULL;
+
+    if (m->errnum == ENOENT && strstr(m->step, "$PATH"))
+        return error_set(e, ERROR_CONFIG, ENOENT, m->step, subject,
+                         "check process.args and PATH in process.env",
+                         "executable file not found in $PATH");
+    return error_set(e, ERROR_SYSTEM, m->errnum, m->step, subject, NULL, NULL);
+}
+
+static int child_vanished(struct creation *c, struct error *e)
+{
+    return error_set(e, ERROR_SYSTEM, ECHILD, "create container", c->o->id, NULL,
+                     "its first process ended before it was set up");
+}
+
+static int take_console(struct creation *c, int master, struct error *e)
+{
+    if (master < 0)
+        return error_set(e, ERROR_INTERNAL, EBADMSG, "take terminal of container", c->o->id, NULL,
+                         NULL);
+    if (c->o->console_socket) {
+        int r = console_send(c->o->console_socket, master, e);
+        fd_close(master);
+        return r;
+    }
+    fd_close(c->process.console_fd);
+    c->process.console_fd = master;
+    return 0;
+}
+
+static int wait_until_ready(struct creation *c, struct error *e)
+{
+    for (;;) {
+        struct init_message m;
+        int fd;
+        int r = hear(c, &m, &fd, e);
+        if (r < 0)
+            return r;
+        if (r == 0)
+            return child_vanished(c, e);
+        switch ((enum init_event)m.event) {
+        case INIT_CONSOLE:
+            r = take_console(c, fd, e);
+            if (r < 0)
+                return r;
+            break;
+        case INIT_READY:
+            return 0;
+        case INIT_FAILED:
+            return child_failed(&m, e);
+        default:
+            return error_set(e, ERROR_INTERNAL, EBADMSG,
+                             "hear from the container's first process", c->o->id, NULL, NULL);
+        }
+    }
+}
+
+static int set_oom_score(pid_t pid, int value, struct error *e)
+{
+    _cleanup_free_ char *path = str_printf("/proc/%d/oom_score_adj", (int)pid);
+    _cleanup_free_ char *text = str_printf("%d", value);
+    int r = file_write_at(AT_FDCWD, path, text);
+    if (r < 0)
+        return error_set(e, ERROR_PERMISSION, -r, "set process.oomScoreAdj to", text,
+                         "lowering it needs CAP_SYS_RESOURCE on the host", NULL);
+    return 0;
+}
+
+static int spawn(struct creation *c, struct error *e)
+{
+    c->init.sync_fd = c->sync[1];
+    c->init.fifo_fd = c->fifo_fd;
+
+    /* Buffers that stdio still holds would be written twice. */
+    (void)fflush(NULL);
+    pid_t pid = sys_clone3(c->init.namespaces & ~(uint64_t)CLONE_NEWCGROUP, c->cgroup_fd,
+                           &c->process.pidfd);
+    if (pid == 0) {
+        (void)close(c->sync[0]);
+        init_run(&c->init);
+    }
+    if (pid < 0)
+        return error_set(e, ERROR_SYSTEM, (int)-pid, "make namespaces for container", c->o->id,
+                         pid == -EPERM ? "run nucleus as root" : NULL, NULL);
+    c->process.pid = pid;
+    c->sync[1] = fd_close(c->sync[1]);
+    return 0;
+}
+
+static int set_up(struct creation *c, struct error *e)
+{
+    int r = 0;
+
+    if (c->init.namespaces & CLONE_NEWUSER)
+        r = idmap_write(c->process.pid, c->spec, e);
+    if (r == 0 && c->spec->process->has_oom_score_adj)
+        r = set_oom_score(c->process.pid, c->spec->process->oom_score_adj, e);
+    if (r == 0)
+        r = say(c, INIT_GO, e);
+    if (r == 0)
+        r = wait_until_ready(c, e);
+    return r;
+}
+
+static int record(struct creation *c, struct error *e)
+{
+    c->record->pid = c->process.pid;
+    c->record->start_ticks = sys_start_ticks(-EBADF, c->process.pid, NULL);
+    if (c->record->start_ticks == 0)
+        return error_set(e, ERROR_SYSTEM, ESRCH, "read start time of process", c->o->id,
+                         "check that /proc is mounted and shows all processes", NULL);
+    c->record->status = c->o->hold ? STATE_CREATED : STATE_RUNNING;
+    int r = store_save(c->store, c->record, e);
+    if (r == 0 && c->o->pid_file) {
+        r = container_write_pid_file(c->o->pid_file, c->process.pid, e);
+        c->pid_file_made = r == 0;
+    }
+    return r;
+}
+
+/* Lets the child go on: to its wait for `start`, or to execve, whose success closes the socket. */
+static int release(struct creation *c, struct error *e)
+{
+    int r = say(c, INIT_COMMIT, e);
+    if (r < 0 || c->o->hold)
+        return r;
+
+    struct init_message m;
+    int fd;
+    r = hear(c, &m, &fd, e);
+    fd_close(fd);
+    if (r > 0)
+        return child_failed(&m, e);
+    return r;
+}
+
+int container_create(const struct store *store, const struct container_create_options *o,
+                     struct container_process *ret, struct error *e)
+{
+    _cleanup_(creation_done) struct creation c = {
+        .store = store,
+        .o = o,
+        .rootfs = {.root_fd = -EBADF},
+        .cgroup_fd = -EBADF,
+        .fifo_fd = -EBADF,
+        .sync = {-EBADF, -EBADF},
+        .process = {.pidfd = -EBADF, .console_fd = -EBADF},
+    };
+    int r = state_id_check(o->id, e);
+    if (r < 0)
+        return r;
+
+    _cleanup_lock_ struct state_lock lock = {.fd = -EBADF};
+    r = state_lock(store, o->id, false, &lock, e);
+    if (r < 0)
+        return r;
+    _cleanup_state_ struct state *there = NULL;
+    struct error absent = {0};
+    r = store_load(store, o->id, &there, &absent);
+    bool free_id = r < 0 && absent.code == ERROR_NOT_FOUND;
+    error_done(&absent);
+    if (!free_id)
+        return error_set(e, ERROR_EXISTS, EEXIST, "create container", o->id,
+                         "choose another id, or delete that one first",
+                         "container with given ID already exists");
+
+    r = plan(&c, e);
+    if (r == 0)
+        r = prepare(&c, e);
+    if (r == 0)
+        r = spawn(&c, e);
+    if (r == 0)
+        r = set_up(&c, e);
+    if (r == 0)
+        r = record(&c, e);
+    if (r == 0)
+        r = release(&c, e);
+    if (r < 0) {
+        creation_undo(&c);
+        return r;
+    }
+    log_debug("container '%s': first process %d, cgroup '%s'", o->id, (int)c.process.pid,
+              c.cgroup_path);
+    *ret = c.process;
+    c.process = (struct container_process){.pidfd = -EBADF, .console_fd = -EBADF};
+    return 0;
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+#include "process/foreground.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "process/console.h"
+#include "sys/process.h"
+
+int foreground_prepare(struct foreground *f, struct error *e)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    if (sigprocmask(SIG_SETMASK, &all, NULL) < 0)
+        return error_errno(e, -errno, "block signals", NULL);
+    f->signal_fd = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (f->signal_fd < 0)
+        return error_errno(e, -errno, "make signal descriptor", NULL);
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+        return error_errno(e, -errno, "become a subreaper", NULL);
+    return 0;
+}
+
+void foreground_done(struct foreground *f)
+{
+    f->signal_fd = fd_close(f->signal_fd);
+}
+
+/* Reaps what has ended; true with *ret_status when the container's first process was among it. */
+static bool reap(pid_t pid, int *ret_status)
+{
+    bool ended = false;
+
+    for (;;) {
+        int status;
+        pid_t who = waitpid(-1, &status, WNOHANG);
+        if (who <= 0)
+            return ended;
+        if (who != pid)
+            continue;
+        *ret_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+        ended = true;
+    }
+}
+
+static void take_signals(struct foreground *f, const struct container_process *p)
+{
+    struct signalfd_siginfo si;
+
+    while (read(f->signal_fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+        int sig = (int)si.ssi_signo;
+        switch (sig) {
+        case SIGCHLD: /* reap() looks at each turn */
+        case SIGURG:  /* nobody but Go's runtime sends it on purpose */
+            break;
+        case SIGWINCH:
+            if (p->console_fd >= 0) {
+                console_copy_size(STDIN_FILENO, p->console_fd);
+                break;
+            }
+            (void)sys_pidfd_send_signal(p->pidfd, sig);
+            break;
+        default:
+            (void)sys_pidfd_send_signal(p->pidfd, sig);
+        }
+    }
+}
+
+/* One read's worth; false when that direction is over. */
+static bool copy_some(int from, int to)
+{
+    char buf[8192];
+    ssize_t n = read(from, buf, sizeof(buf));
+
+    if (n < 0)
+        return errno == EINTR || errno == EAGAIN;
+    return n > 0 && fd_write_all(to, buf, (size_t)n) == 0;
+}
+
+int foreground_wait(struct foreground *f, const struct container_process *p, int *ret_status,
+                    struct error *e)
+{
+    enum { SIGNALS, PROCESS, MASTER, INPUT, N };
+    struct pollfd fds[N] = {
+        [SIGNALS] = {.fd = f->signal_fd, .events = POLLIN},
+        [PROCESS] = {.fd = p->pidfd, .events = POLLIN},
+        [MASTER] = {.fd = p->console_fd >= 0 ? p->console_fd : -1, .events = POLLIN},
+        [INPUT] = {.fd = p->console_fd >= 0 ? STDIN_FILENO : -1, .events = POLLIN},
+    };
+    struct console_raw raw = {.fd = -EBADF};
+    int r = 0;
+
+    if (p->console_fd >= 0) {
+        console_copy_size(STDIN_FILENO, p->console_fd);
+        console_raw_enter(&raw, STDIN_FILENO);
+    }
+    while (!reap(p->pid, ret_status)) {
+        if (poll(fds, N, -1) < 0) {
+            if (errno == EINTR)
+                continue;
+            r = error_errno(e, -errno, "wait for container", NULL);
+            break;
+        }
+        if (fds[SIGNALS].revents)
+            take_signals(f, p);
+        if (fds[MASTER].revents && !copy_some(p->console_fd, STDOUT_FILENO))
+            fds[MASTER].fd = -1;
+        if (fds[INPUT].revents && !copy_some(STDIN_FILENO, p->console_fd))
+            fds[INPUT].fd = -1;
+    }
+    /* What it printed last is still in the pty. */
+    if (fds[MASTER].fd >= 0) {
+        struct pollfd last = fds[MASTER];
+        while (poll(&last, 1, 0) > 0 && (last.revents & POLLIN) &&
+               copy_some(p->console_fd, STDOUT_FILENO))
+            ;
+    }
+    console_raw_leave(&raw);
+    return r;
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+#pragma once
+
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "oci/spec.h"
+
+/* Writes /proc/PID/uid_map and gid_map of a child that waits in a new user namespace
+ * (user_namespaces(7)); each in one write(2), as the kernel demands. */
+int idmap_write(pid_t pid, const struct oci_spec *spec, struct error *e);
