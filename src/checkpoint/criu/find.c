@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/path.h"
+#include "base/str.h"
+#include "checkpoint/criu/internal.h"
+
+#define REMEDY_INSTALL "install criu: apt install criu, or run scripts/install-criu"
+#define REMEDY_OPTION "pass --criu the path of a CRIU that works, or leave it out"
+
+static const char *const default_candidates[] = {"/usr/sbin/criu", "/usr/bin/criu",
+                                                 "/usr/local/sbin/criu", NULL};
+
+void criu_find_env_from_process(struct criu_find_env *env, const char *option)
+{
+    *env = (struct criu_find_env){
+        .option = option,
+        .candidates = default_candidates,
+        .path = getenv("PATH"),
+        .euid = geteuid(),
+    };
+}
+
+/* ---- trust (C2) ---- */
+
+/* The path the kernel gives an open file: no component of it is a symlink. */
+static int canonical_path(int fd, char **ret)
+{
+    char link[64], path[PATH_MAX];
+
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, sizeof(path) - 1);
+    if (n < 0)
+        return -errno;
+    path[n] = '\0';
+
+    /* A file that was removed or renamed meanwhile must not lead to another one. */
+    struct stat by_fd, by_path;
+    if (fstat(fd, &by_fd) < 0 || lstat(path, &by_path) < 0)
+        return -errno;
+    if (by_fd.st_dev != by_path.st_dev || by_fd.st_ino != by_path.st_ino)
+        return -ESTALE;
+    *ret = mem_strdup(path);
+    return 0;
+}
+
+int criu_vet(const char *path, uid_t euid, char **ret_canonical, struct error *e)
+{
+    static const char step[] = "use criu";
+
+    _cleanup_close_ int fd = open(path, O_PATH | O_CLOEXEC);
+    if (fd < 0)
+        return error_set(e, ERROR_CRIU, errno, step, path, REMEDY_INSTALL, NULL);
+    _cleanup_free_ char *canonical = NULL;
+    int r = canonical_path(fd, &canonical);
+    if (r < 0)
+        return error_set(e, ERROR_CRIU, -r, step, path, NULL, NULL);
+
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return error_set(e, ERROR_CRIU, errno, step, canonical, NULL, NULL);
+    if (!S_ISREG(st.st_mode))
+        return error_set(e, ERROR_CRIU, EACCES, step, canonical, REMEDY_INSTALL,
+                         "it is no regular file");
+    if (st.st_mode & (S_IWGRP | S_IWOTH))
+        return error_set(e, ERROR_PERMISSION, EPERM, step, canonical,
+                         "take the permission away (chmod go-w)",
+                         "it is writable by %s (mode %04o)",
+                         st.st_mode & S_IWOTH ? "everyone" : "its group", st.st_mode & 07777);
+    if (st.st_uid != 0 && st.st_uid != euid)
+        return error_set(e, ERROR_PERMISSION, EPERM, step, canonical,
+                         "install one that belongs to root",
+                         "it belongs to uid %u, neither root nor you", st.st_uid);
+    if (!(st.st_mode & (S_IXUSR | S_IXGRP | S_IXOTH)))
+        return error_set(e, ERROR_PERMISSION, EACCES, step, canonical,
+                         "make it executable (chmod +x)", "it is not executable (mode %04o)",
+                         st.st_mode & 07777);
+    *ret_canonical = TAKE_PTR(canonical);
+    return 0;
+}
+
+/* ---- what it is and can do (C3) ---- */
+
+void criu_version_done(struct criu_version *v)
+{
+    free(v->gitid);
+    free(v->name);
+    *v = (struct criu_version){0};
+}
+
+uint32_t criu_version_number(const struct criu_version *v)
+{
+    uint32_t n = v->major * 10000 + v->minor * 100;
+
+    return v->gitid ? n + 100 : n + v->sublevel;
+}
+
+/* Why a probe failed, in CRIU's own words where it left any. Ends swrk. */
+static int probe_failed(struct criu_swrk *s, const char *step, const char *errmsg, struct error *e)
+{
+    struct error first = {0};
+    error_move(&first, e);
+    criu_swrk_end(s, first.errnum == ETIMEDOUT ? 0 : CRIU_END_MS);
+
+    size_t len;
+    _cleanup_free_ char *said = criu_swrk_stderr(s, &len);
+    _cleanup_free_ char *why = NULL, *remedy = NULL;
+    if (!criu_log_explain(said, len, &why, &remedy) &&
+        !(errmsg && criu_log_explain(errmsg, strlen(errmsg), &why, &remedy)))
+        why = criu_log_last_line(said, len);
+
+    struct strbuf b = {0};
+    if (first.errnum == EPIPE) {
+        _cleanup_free_ char *end = criu_swrk_describe_end(s);
+        strbuf_addf(&b, "CRIU ended before it answered (%s)", end);
+    } else {
+        strbuf_add(&b, first.why ? first.why : strerror(first.errnum));
+    }
+    if (why)
+        strbuf_addf(&b, ": %s", why);
+    int r = error_set(e, ERROR_CRIU, first.errnum, step, s->binary, remedy ? remedy : REMEDY_INSTALL,
+                      "%s", b.s);
+    strbuf_done(&b);
+    error_done(&first);
+    return r;
+}
+
+/* One request that leaves swrk open for the next, and its answer of the same type. */
+static int probe(struct criu_swrk *s, Criu__CriuReq *req, const char *step,
+                 Criu__CriuResp **ret_resp, struct error *e)
+{
+    struct error local = {0};
+    if (!e)
+        e = &local;
+
+    _cleanup_close_ int fd = -EBADF;
+    Criu__CriuResp *resp = NULL;
+    unsigned stall = s->stall_ms ? s->stall_ms : CRIU_PROBE_MS;
+
+    req->has_keep_open = req->keep_open = true;
+    int r = criu_rpc_send(s, req, e);
+    if (r >= 0)
+        r = criu_rpc_receive(s, stall, &resp, &fd, e);
+    if (r >= 0 && !resp->success)
+        r = error_set(e, ERROR_CRIU, ENOTSUP, step, NULL, NULL, "CRIU refused");
+    else if (r >= 0 && resp->type != req->type)
+        r = error_set(e, ERROR_CRIU, EBADMSG, step, NULL, NULL, "CRIU answered something else");
+    if (r < 0) {
+        r = probe_failed(s, step, resp ? resp->cr_errmsg : NULL, e);
+        criu_response_free(resp);
+        error_done(&local);
+        return r;
+    }
+    *ret_resp = resp;
+    return 0;
+}
+
+int criu_get_version(struct criu_swrk *s, struct criu_version *ret, struct error *e)
+{
+    Criu__CriuReq req = CRIU__CRIU_REQ__INIT;
+    Criu__CriuResp *resp;
+
+    req.type = CRIU__CRIU_REQ_TYPE__VERSION;
+    int r = probe(s, &req, "ask CRIU for its version", &resp, e);
+    if (r < 0)
+        return r;
+    *ret = (struct criu_version){
+        .major = (uint32_t)resp->version->major_number,
+        .minor = (uint32_t)resp->version->minor_number,
+        .sublevel = (uint32_t)resp->version->sublevel,
+        .gitid = mem_strdup(resp->version->gitid),
+        .name = mem_strdup(resp->version->name),
+    };
+    criu_response_free(resp);
+    return 0;
+}
+
+int criu_get_features(struct criu_swrk *s, struct criu_features *ret, struct error *e)
+{
+    Criu__CriuReq req = CRIU__CRIU_REQ__INIT;
+    Criu__CriuFeatures ask = CRIU__CRIU_FEATURES__INIT;
+    Criu__CriuResp *resp;
+
+    req.type = CRIU__CRIU_REQ_TYPE__FEATURE_CHECK;
+    ask.has_mem_track = ask.mem_track = true;
+    ask.has_lazy_pages = ask.lazy_pages = true;
+    ask.has_pidfd_store = ask.pidfd_store = true;
+    req.features = &ask;
+    int r = probe(s, &req, "ask CRIU what this kernel can do", &resp, e);
+    if (r < 0)
+        return r;
+    *ret = (struct criu_features){
+        .mem_track = resp->features->mem_track,
+        .lazy_pages = resp->features->lazy_pages,
+        .pidfd_store = resp->features->pidfd_store,
+    };
+    criu_response_free(resp);
+    return 0;
+}
+
+/* ---- the choice (C1) ---- */
+
+static void version_text(const struct criu_version *v, struct strbuf *b)
+{
+    strbuf_addf(b, "%u.%u", v->major, v->minor);
+    if (v->sublevel)
+        strbuf_addf(b, ".%u", v->sublevel);
+    if (v->gitid)
+        strbuf_addf(b, " (%s)", v->gitid);
+}
+
+static int try_candidate(const char *path, const struct criu_find_env *env, struct criu_tool *ret,
+                         struct error *e)
+{
+    struct criu_tool tool = {0};
+    int r = criu_vet(path, env->euid, &tool.path, e);
+    if (r < 0)
+        return r;
+
+    struct criu_spawn how = {
+        .binary = tool.path,
+        .cgroup_fd = -EBADF,
+        .private_mounts = env->setup != NULL,
+        .setup = env->setup,
+        .setup_arg = env->setup_arg,
+    };
+    struct criu_swrk swrk;
+    r = criu_spawn(&how, true, &swrk, e);
+    if (r >= 0) {
+        swrk.stall_ms = env->stall_ms;
+        r = criu_get_version(&swrk, &tool.version, e);
+        if (r >= 0)
+            r = criu_get_features(&swrk, &tool.features, e);
+        criu_swrk_done(&swrk);
+    }
+    if (r < 0) {
+        criu_tool_done(&tool);
+        return r;
+    }
+
+    struct strbuf b = {0};
+    version_text(&tool.version, &b);
+    log_debug("criu %s at %s: mem_track=%d lazy_pages=%d pidfd_store=%d", b.s, tool.path,
+              tool.features.mem_track, tool.features.lazy_pages, tool.features.pidfd_store);
+    strbuf_done(&b);
+    *ret = tool;
+    return 0;
+}
+
+/* All paths to try, in order (C1). */
+static char **list_candidates(const struct criu_find_env *env)
+{
+    char **list = NULL;
+
+    if (env->option) {
+        strv_push(&list, mem_strdup(env->option));
+        return list;
+    }
+    const char *const *c = env->candidates ? env->candidates : default_candidates;
+    for (; *c; c++)
+        strv_push(&list, mem_strdup(*c));
+    /* PATH is the caller's word: for root it could be an attacker's. */
+    if (env->euid == 0 || !env->path)
+        return list;
+    for (const char *p = env->path; *p;) {
+        size_t n = strcspn(p, ":");
+        _cleanup_free_ char *dir = mem_strndup(p, n);
+        _cleanup_free_ char *path = path_join(dir, "criu");
+        if (*dir == '/' && !strv_contains(list, path))
+            strv_push(&list, TAKE_PTR(path));
+        p += n + (p[n] == ':');
+    }
+    return list;
+}
+
+int criu_find(const struct criu_find_env *env, struct criu_tool *ret, struct error *e)
+{
+    _cleanup_strv_ char **list = list_candidates(env);
+    _cleanup_strbuf_ struct strbuf reasons = {0};
+    struct error one = {0};
+
+    for (size_t i = 0; list && list[i]; i++) {
+        int r = try_candidate(list[i], env, ret, &one);
+        if (r >= 0) {
+            error_done(&one);
+            return 0;
+        }
+        const char *why = one.why ? one.why : strerror(one.errnum);
+        if (env->option) {
+            error_set(e, one.code, one.errnum, "use criu", list[i], REMEDY_OPTION, "%s", why);
+            error_done(&one);
+            return r;
+        }
+        bool absent = one.errnum == ENOENT && !one.why && access(list[i], F_OK) < 0;
+        if (absent)
+            log_debug("no criu at %s", list[i]);
+        else
+            log_warning("passing over %s: %s", list[i], why);
+        strbuf_addf(&reasons, "%s%s: %s", reasons.len ? "; " : "", list[i],
+                    absent ? "not there" : why);
+    }
+    error_done(&one);
+    return error_set(e, ERROR_CRIU, ENOENT, "find a criu that works here", NULL, REMEDY_INSTALL,
+                     "%s", reasons.len ? reasons.s : "no place to look");
+}
+
+void criu_tool_done(struct criu_tool *tool)
+{
+    free(tool->path);
+    criu_version_done(&tool->version);
+    *tool = (struct criu_tool){0};
+}

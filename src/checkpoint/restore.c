@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/criu/criu.h"
+#include "checkpoint/layout.h"
+#include "checkpoint/private.h"
+#include "checkpoint/progress.h"
+#include "checkpoint/record.h"
+#include "checkpoint/work.h"
+#include "process/console.h"
+#include "process/guardian.h"
+#include "sys/process.h"
+
+#define RESTORE_LOG "restore.log"
+#define ID_BYTES 16
+
+struct restore {
+    const struct restore_options *o;
+    const struct store *store;
+    bool sealed; /* a seal was verified: metadata and host paths can be believed */
+    struct checkpoint_layout layout;
+    struct checkpoint_metadata metadata;
+    bool has_metadata;
+    struct checkpoint_record record;
+    bool has_record;
+    char *id, *name, *bundle;
+    struct oci_spec *spec;
+    struct rootfs_plan plan;
+    struct rootfs_external *externals;
+    size_t n_externals;
+    struct criu_pair *mounts; /* what CRIU is given; strings borrowed from plan and externals */
+    size_t n_mounts;
+    struct criu_tool tool;
+    struct criu_find_env find_env;
+    struct private_mounts private;
+    struct stdio_handover handover;
+    struct cgroup_host host;
+    char *cgroup_path;
+    int cgroup_fd;
+    struct checkpoint_work work;
+    struct criu_swrk swrk;
+    struct guardian guardian;
+    struct state *state;
+    struct container_process process;
+    enum checkpoint_progress progress;
+    bool state_saved, cgroup_made, pid_file_made;
+};
+
+static void restore_done(struct restore *r)
+{
+    criu_swrk_done(&r->swrk);
+    guardian_dismiss(&r->guardian);
+    container_process_done(&r->process);
+    state_free(r->state);
+    work_done(&r->work);
+    fd_close(r->cgroup_fd);
+    free(r->cgroup_path);
+    cgroup_host_done(&r->host);
+    stdio_handover_done(&r->handover);
+    private_mounts_done(&r->private);
+    criu_tool_done(&r->tool);
+    free(r->mounts);
+    rootfs_externals_free(r->externals, r->n_externals);
+    rootfs_plan_done(&r->plan);
+    oci_spec_free(r->spec);
+    free(r->id);
+    free(r->name);
+    free(r->bundle);
+    checkpoint_record_done(&r->record);
+    checkpoint_metadata_done(&r->metadata);
+    layout_done(&r->layout);
+}
+
+/* ---- the checkpoint: believed only after its seal was verified ---- */
+
+static int verify_seal(struct restore *r, struct error *e)
+{
+    bool present = seal_present(r->layout.dir_fd);
+
+    if (!present && !r->o->own_form && !r->o->require_seal)
+        return 0;
+    struct seal_env env;
+    struct seal_info info;
+    _cleanup_key_ struct seal_key key = {0};
+    seal_env_from_process(&env);
+    int ret = seal_key_load(&env, false, &key, e);
+    if (ret == 0)
+        ret = seal_verify(r->layout.dir_fd, r->layout.dir, &key, &info, e);
+    r->sealed = ret == 0;
+    return ret;
+}
+
+static int read_checkpoint(struct restore *r, struct error *e)
+{
+    int ret = layout_open(r->o->dir, r->o->own_form, false, &r->layout, e);
+    if (ret < 0)
+        return ret;
+    if (seal_present(r->layout.dir_fd) || r->o->own_form) {
+        layout_done(&r->layout);
+        ret = layout_open(r->o->dir, r->o->own_form, true, &r->layout, e);
+        if (ret < 0)
+            return ret;
+    }
+    ret = verify_seal(r, e);
+    if (ret < 0)
+        return ret;
+    checkpoint_metadata_init(&r->metadata);
+    if (r->sealed) {
+        ret = checkpoint_metadata_load(r->layout.dir_fd, r->layout.dir, &r->metadata, e);
+        if (ret < 0)
+            return ret;
+        r->has_metadata = true;
+    }
+    ret = checkpoint_record_load(r->layout.images_fd, r->layout.dir, &r->record, e);
+    if (ret < 0)
+        return ret;
+    r->has_record = ret > 0;
+    if (!r->has_record)
+        ret = stdio_load_descriptors(r->layout.images_fd, r->layout.dir, &r->record.stdio, e);
+    return ret < 0 ? ret : 0;
+}
+
+/* ---- who it will be ---- */
+
+static int new_id(char **ret, struct error *e)
+{
+    unsigned char bytes[ID_BYTES];
+    char text[2 * ID_BYTES + 1];
+
+    if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+        return error_errno(e, -errno, "make container id", NULL);
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        (void)snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+    *ret = mem_strdup(text);
+    return 0;
+}
+
+static int choose_identity(struct restore *r, struct error *e)
+{
+    int ret;
+
+    if (r->o->id) {
+        ret = state_id_check(r->o->id, e);
+        if (ret < 0)
+            return ret;
+        r->id = mem_strdup(r->o->id);
+        r->name = mem_strdup(r->id);
+    } else {
+        ret = new_id(&r->id, e);
+        if (ret < 0)
+            return ret;
+        r->name = str_printf("%s-restored", r->metadata.container_name
+                                                ? r->metadata.container_name
+                                                : r->metadata.container_id);
+    }
+    if (r->o->bundle)
+        return container_bundle_path(r->o->bundle, &r->bundle, e);
+
+    _cleanup_state_ struct state *original = NULL;
+    struct error absent = {0};
+    if (r->has_metadata)
+        (void)store_load(r->store, r->metadata.container_id, &original, &absent);
+    error_done(&absent);
+    if (!original || !original->bundle_path)
+        return error_set(e, ERROR_CHECKPOINT, ENOENT, "find the bundle of container",
+                         r->metadata.container_id, "pass --bundle",
+                         "its record is not here any more");
+    return container_bundle_path(original->bundle_path, &r->bundle, e);
+}
+
+/* ---- the bundle: what the checkpoint needs must be what the bundle gives ---- */
+
+static int bundle_differs(struct restore *r, struct error *e, const char *fmt, const char *what)
+{
+    _cleanup_free_ char *config = str_printf("%s/config.json", r->bundle);
+    _cleanup_free_ char *why = str_printf("%s '%s'", fmt, what);
+    return error_set(e, ERROR_CHECKPOINT, EINVAL, "restore with bundle", config,
+                     "use the bundle the container was made from", "%s", why);
+}
+
+static const char *external_source(const struct restore *r, const char *dest)
+{
+    for (size_t i = 0; i < r->n_mounts; i++)
+        if (streq(r->mounts[i].key, dest))
+            return r->mounts[i].value;
+    return NULL;
+}
+
+static void add_mount(struct restore *r, char *key, char *value)
+{
+    if (external_source(r, key))
+        return;
+    mem_grow(r->mounts, r->n_mounts);
+    r->mounts[r->n_mounts++] = (struct criu_pair){key, value};
+}
+
+/* Bind mounts by the bundle's config; a masked file is /dev/null, and which of them exist only the
+ * container's own /proc knew, so each masked path is offered. */
+static void collect_mounts(struct restore *r)
+{
+    static char null[] = "/dev/null";
+
+    for (size_t i = 0; i < r->n_externals; i++)
+        add_mount(r, r->externals[i].dest, r->externals[i].source);
+    for (size_t i = 0; i < r->plan.n_ops; i++)
+        if (r->plan.ops[i].kind == ROOTFS_MASK)
+            add_mount(r, r->plan.ops[i].dest, null);
+    /* runc registers masked files under the name of what they show. */
+    if (!r->has_record)
+        add_mount(r, null, null);
+}
+
+static int compare_with_bundle(struct restore *r, struct error *e)
+{
+    if (!r->has_record)
+        return 0;
+    for (char **m = r->record.external_mounts; m && *m; m++)
+        if (!external_source(r, *m))
+            return bundle_differs(r, e, "the checkpoint needs a mount it does not have:", *m);
+    for (size_t i = 0; i < r->n_externals; i++)
+        if (!strv_contains(r->record.external_mounts, r->externals[i].dest))
+            return bundle_differs(r, e, "it has a mount the checkpoint does not know:",
+                                  r->externals[i].dest);
+    for (int t = 0; t < _OCI_NS_MAX; t++) {
+        uint64_t flag = oci_namespace_flag((enum oci_namespace_type)t);
+        if ((r->record.namespaces & flag) != (r->spec->new_namespaces & flag))
+            return bundle_differs(r, e, "checkpoint and bundle differ in namespace",
+                                  oci_namespace_name((enum oci_namespace_type)t));
+    }
+    if (r->record.terminal != r->spec->process->terminal)
+        return bundle_differs(r, e, "checkpoint and bundle differ in", "process.terminal");
+    return 0;
+}
+
+static int plan_bundle(struct restore *r, struct error *e)
+{
+    int ret = oci_spec_load(r->bundle, &r->spec, e);
+    if (ret < 0)
+        return ret;
+    if (!r->spec->process)
+        return error_set(e, ERROR_CONFIG, EINVAL, "restore with bundle", r->bundle, NULL,
+                         "its config.json has no process");
+    ret = container_check_terminal(r->spec->process->terminal, r->o->console_socket,
+                                   !r->o->keep_console, e);
+    if (ret < 0)
+        return ret;
+    ret = rootfs_plan_make(r->spec, r->bundle, &r->plan, e);
+    if (ret < 0)
+        return ret;
+    ret = rootfs_make_mountpoints(&r->plan, r->plan.root_fd, e);
+    if (ret < 0)
+        return ret;
+    ret = rootfs_externals(&r->plan, r->plan.root_fd, &r->externals, &r->n_externals, e);
+    if (ret < 0)
+        return ret;
+    collect_mounts(r);
+    return compare_with_bundle(r, e);
+}
+
+static int find_criu(struct restore *r, struct error *e)
+{
+    int ret = checkpoint_check_privileges(e);
+    if (ret < 0)
+        return ret;
+    ret = private_mounts_make(r->store->dirfd, &r->private, e);
+    if (ret < 0)
+        return ret;
+    criu_find_env_from_process(&r->find_env, r->o->criu);
+    r->find_env.setup = private_mounts_setup;
+    r->find_env.setup_arg = &r->private;
+    ret = criu_find(&r->find_env, &r->tool, e);
+    if (ret < 0)
+        return ret;
+    private_mounts_save_cache(&r->private);
+    if (criu_version_number(&r->tool.version) < r->record.criu_version)
+        return error_set(e, ERROR_CRIU, EINVAL, "restore with", r->tool.path,
+                         "install the version that made the checkpoint, or a newer one",
+                         "it is older (%u) than the CRIU that made the checkpoint (%u)",
+                         criu_version_number(&r->tool.version), r->record.criu_version);
+    return 0;
+}
+
+/* ---- what is made, and taken back on failure ---- */
+
+static int prepare(struct restore *r, struct error *e)
+{
+    int ret = stdio_hand_over(&r->record.stdio, r->sealed, &r->handover, e);
+    if (ret < 0)
+        return ret;
+    ret = cgroup_host_probe(AT_FDCWD, &r->host, e);
+    if (ret < 0)
+        return ret;
+    ret = cgroup_choose_path(&r->host, r->spec->cgroups_path, r->id, &r->cgroup_path, e);
+    if (ret < 0)
+        return ret;
+
+    r->state = container_new_record(r->id, r->name, r->bundle, r->spec, r->cgroup_path);
+    if (r->has_metadata) {
+        uint64_t millicores;
+        r->state->using_gvisor = r->metadata.using_gvisor;
+        if (r->metadata.has_limits &&
+            r->metadata.limits.memory_bytes != CGROUP_NO_LIMIT) {
+            r->state->has_memory_limit = true;
+            r->state->memory_limit = r->metadata.limits.memory_bytes;
+        }
+        if (r->metadata.has_limits &&
+            checkpoint_cpu_millicores(&r->metadata.limits, &millicores)) {
+            r->state->has_cpu_limit = true;
+            r->state->cpu_limit = millicores;
+        }
+    }
+    ret = store_save(r->store, r->state, e);
+    if (ret < 0)
+        return ret;
+    r->state_saved = true;
+    ret = cgroup_create(&r->host, r->cgroup_path, &r->cgroup_fd, e);
+    if (ret < 0)
+        return ret;
+    r->cgroup_made = true;
+    if (r->has_metadata && r->metadata.has_limits) {
+        ret = cgroup_write_limits(&r->host, r->cgroup_path, &r->metadata.limits, e);
+        if (ret < 0)
+            return ret;
+    }
+    ret = work_make(r->store, r->id,
+                    r->o->work_path              ? r->o->work_path
+                    : !r->o->own_form && !r->sealed ? r->layout.dir
+                                                    : NULL,
+                    &r->work, e);
+    if (ret < 0)
+        return ret;
+    return private_mounts_add_root(&r->private, r->plan.root_fd, r->work.root, r->plan.readonly,
+                                   e);
+}
+
+/* Everything that runs in the cgroup, CRIU included, goes, then what was made for it. */
+static void remove_remains(struct restore *r)
+{
+    if (r->pid_file_made)
+        (void)unlink(r->o->pid_file);
+    if (r->cgroup_made)
+        (void)cgroup_remove(&r->host, r->cgroup_path, true, CONTAINER_KILL_TIMEOUT_MS, NULL);
+    if (r->state_saved)
+        (void)store_remove(r->store, r->id, NULL);
+}
+
+static void undo_restore(void *arg, bool committed)
+{
+    struct restore *r = arg;
+
+    if (committed)
+        return;
+    remove_remains(r);
+    work_done(&r->work);
+}
+
+static void roll_back(struct restore *r, struct error *e)
+{
+    criu_swrk_done(&r->swrk);
+    work_keep_log(&r->work, RESTORE_LOG, e);
+    remove_remains(r);
+    guardian_dismiss(&r->guardian);
+    /* What CRIU had brought back were this process's children; all of them are dead now. */
+    while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+        ;
+    if (r->progress == CHECKPOINT_RESTORING)
+        (void)progress_step(&r->progress, CHECKPOINT_NONE, NULL);
+}
+
+static int take_terminal(struct restore *r, int fd, struct error *e)
+{
+    if (!r->spec->process->terminal) {
+        fd_close(fd);
+        return 0;
+    }
+    if (r->o->console_socket) {
+        int ret = console_send(r->o->console_socket, fd, e);
+        fd_close(fd);
+        return ret;
+    }
+    fd_close(r->process.console_fd);
+    r->process.console_fd = fd;
+    return 0;
+}
+
+/* Everything is back but still stopped: the last moment at which it can be undone as a whole. */
+static int take_process(struct restore *r, pid_t pid, struct error *e)
+{
+    r->process.pid = pid;
+    r->process.pidfd = sys_pidfd_open(pid);
+    if (r->process.pidfd < 0)
+        return error_errno(e, r->process.pidfd, "hold restored process", r->id);
+    r->state->pid = pid;
+    r->state->start_ticks = sys_start_ticks(-EBADF, pid, NULL);
+    if (r->state->start_ticks == 0)
+        return error_set(e, ERROR_SYSTEM, ESRCH, "read start time of restored process", r->id,
+                         NULL, NULL);
+    r->state->status = STATE_RUNNING;
+    int ret = store_save(r->store, r->state, e);
+    if (ret == 0 && r->o->pid_file) {
+        ret = container_write_pid_file(r->o->pid_file, pid, e);
+        r->pid_file_made = ret == 0;
+    }
+    return ret;
+}
+
+static int on_notify(const char *script, pid_t pid, int fd, void *arg, struct error *e)
+{
+    struct restore *r = arg;
+
+    log_debug("criu: %s", script);
+    if (streq(script, "orphan-pts-master") && fd >= 0)
+        return take_terminal(r, fd, e);
+    fd_close(fd);
+    return streq(script, "post-restore") ? take_process(r, pid, e) : 0;
+}
+
+static int run_criu(struct restore *r, struct error *e)
+{
+    struct criu_inherit inherit[ARRAY_SIZE(r->handover.item)];
+    int fds[ARRAY_SIZE(r->handover.item)];
+    pid_t pid;
+
+    for (size_t i = 0; i < r->handover.n; i++) {
+        fds[i] = r->handover.item[i].fd;
+        inherit[i] = (struct criu_inherit){r->handover.item[i].key, 4 + (int)i};
+    }
+    struct criu_options options = {
+        .images_dir_fd = r->layout.images_fd,
+        .work_dir_fd = r->work.fd,
+        .log_file = RESTORE_LOG,
+        .root = r->work.root,
+        .tcp_established = r->o->tcp_established || r->record.tcp_established,
+        .ext_unix_sk = r->o->ext_unix_sk || r->record.ext_unix_sk,
+        .shell_job = r->o->shell_job || r->record.shell_job,
+        .file_locks = r->o->file_locks || r->record.file_locks,
+        .orphan_pts_master = true,
+        .rst_sibling = true,
+        .network_lock = CRIU_LOCK_SKIP, /* the images say what was locked; CRIU goes by them */
+        .ext_mounts = r->mounts,
+        .n_ext_mounts = r->n_mounts,
+        .inherit = inherit,
+        .n_inherit = r->handover.n,
+    };
+    struct criu_spawn how = {
+        .binary = r->tool.path,
+        .cgroup_fd = r->cgroup_fd,
+        .new_cgroup_ns = r->spec->new_namespaces & CLONE_NEWCGROUP,
+        .private_mounts = true,
+        .setup = private_mounts_setup,
+        .setup_arg = &r->private,
+        .inherit_fds = fds,
+        .n_inherit = r->handover.n,
+    };
+    /* Before CRIU exists: from here on, whatever kills this process, the guardian takes it back. */
+    int ret = guardian_start(&r->guardian, undo_restore, r, e);
+    if (ret == 0)
+        ret = criu_spawn(&how, false, &r->swrk, e);
+    if (ret == 0)
+        ret = criu_restore(&r->swrk, &options, r->work.dir, on_notify, r, &pid, e);
+    if (ret == 0 && r->process.pid <= 0)
+        ret = take_process(r, pid, e);
+    return ret;
+}
+
+static int check_id_free(struct restore *r, struct error *e)
+{
+    _cleanup_state_ struct state *there = NULL;
+    struct error absent = {0};
+    int ret = store_load(r->store, r->id, &there, &absent);
+    bool is_free = ret < 0 && absent.code == ERROR_NOT_FOUND;
+
+    error_done(&absent);
+    if (is_free)
+        return 0;
+    return error_set(e, ERROR_EXISTS, EEXIST, "restore container", r->id,
+                     "choose another id, or delete that one first",
+                     "container with given ID already exists");
+}
+
+int checkpoint_restore(const struct store *store, const struct restore_options *o, char **ret_id,
+                       struct container_process *ret, struct error *e)
+{
+    _cleanup_lock_ struct state_lock lock = {.fd = -EBADF};
+    _cleanup_(restore_done) struct restore r = {
+        .o = o,
+        .store = store,
+        .layout = {.dir_fd = -EBADF, .images_fd = -EBADF},
+        .plan = {.root_fd = -EBADF},
+        .private = {.run_fd = -EBADF, .root_tree = -EBADF},
+        .cgroup_fd = -EBADF,
+        .work = {.fd = -EBADF},
+        .guardian = {.pipe_fd = -EBADF},
+        .process = {.pidfd = -EBADF, .console_fd = -EBADF},
+    };
+    int v = read_checkpoint(&r, e);
+    if (v == 0)
+        v = choose_identity(&r, e);
+    if (v == 0)
+        v = state_lock(store, r.id, false, &lock, e);
+    if (v == 0)
+        v = check_id_free(&r, e);
+    if (v == 0)
+        v = plan_bundle(&r, e);
+    if (v == 0)
+        v = find_criu(&r, e);
+    if (v < 0)
+        return v;
+
+    v = progress_step(&r.progress, CHECKPOINT_RESTORING, e);
+    if (v == 0)
+        v = prepare(&r, e);
+    if (v == 0)
+        v = run_criu(&r, e);
+    if (v == 0)
+        v = progress_step(&r.progress, CHECKPOINT_RESTORED, e);
+    if (v < 0) {
+        roll_back(&r, e);
+        return v;
+    }
+    guardian_commit(&r.guardian);
+    log_debug("container '%s': restored as process %d", r.id, (int)r.process.pid);
+    *ret_id = TAKE_PTR(r.id);
+    *ret = r.process;
+    r.process = (struct container_process){.pidfd = -EBADF, .console_fd = -EBADF};
+    return 0;
+}

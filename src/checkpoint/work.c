@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+#include "checkpoint/work.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/path.h"
+#include "process/leftovers.h"
+
+static int open_dir(const char *path, struct error *e)
+{
+    if (mkdir(path, 0700) < 0 && errno != EEXIST)
+        return error_set(e, ERROR_CHECKPOINT, errno, "make work directory", path, NULL, NULL);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return error_set(e, ERROR_CHECKPOINT, errno, "open work directory", path, NULL, NULL);
+    return fd;
+}
+
+int work_make(const struct store *store, const char *id, const char *work_path,
+              struct checkpoint_work *ret, struct error *e)
+{
+    _cleanup_work_ struct checkpoint_work w = {
+        .fd = -EBADF,
+        .store = store,
+        .id = mem_strdup(id),
+        .own = !work_path,
+    };
+
+    /* What a killed command left. */
+    leftovers_remove_work(store, id);
+    w.scratch = str_printf("%s/%s.work", store->path, id);
+    w.root = path_join(w.scratch, "root");
+    _cleanup_close_ int scratch = open_dir(w.scratch, e);
+    if (scratch < 0)
+        return scratch;
+    if (mkdirat(scratch, "root", 0700) < 0)
+        return error_set(e, ERROR_CHECKPOINT, errno, "make directory", w.root, NULL, NULL);
+    if (work_path) {
+        w.fd = open_dir(work_path, e);
+        if (w.fd < 0)
+            return w.fd;
+        w.dir = realpath(work_path, NULL);
+        if (!w.dir)
+            return error_set(e, ERROR_CHECKPOINT, errno, "open work directory", work_path, NULL,
+                             NULL);
+    } else {
+        w.fd = TAKE_FD(scratch);
+        w.dir = mem_strdup(w.scratch);
+    }
+    *ret = w;
+    w = (struct checkpoint_work){.fd = -EBADF};
+    return 0;
+}
+
+void work_keep_log(struct checkpoint_work *w, const char *log_file, struct error *e)
+{
+    char *kept = NULL;
+
+    if (!w->own || !e || !e->log)
+        return;
+    _cleanup_free_ char *name = str_printf("%s-%s", w->id, log_file);
+    if (mkdirat(w->store->dirfd, LEFTOVERS_LOG_DIR, 0700) < 0 && errno != EEXIST)
+        return;
+    _cleanup_close_ int logs =
+        openat(w->store->dirfd, LEFTOVERS_LOG_DIR, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (logs >= 0 && renameat(w->fd, log_file, logs, name) == 0)
+        kept = str_printf("%s/%s/%s", w->store->path, LEFTOVERS_LOG_DIR, name);
+    free(e->log);
+    e->log = kept;
+}
+
+void work_done(struct checkpoint_work *w)
+{
+    if (w->scratch)
+        leftovers_remove_work(w->store, w->id);
+    w->fd = fd_close(w->fd);
+    free(w->dir);
+    free(w->scratch);
+    free(w->root);
+    free(w->id);
+    *w = (struct checkpoint_work){.fd = -EBADF};
+}
