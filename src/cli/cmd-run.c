@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+#include "cli/commands.h"
+#include "process/container.h"
+#include "process/foreground.h"
+#include "process/protect.h"
+
+struct values {
+    const char *bundle, *pid_file, *console_socket;
+    bool detach, keep;
+};
+#define VALUE(field) offsetof(struct values, field)
+static const struct option_def options[] = {
+    {'b', "bundle", OPTION_STRING, VALUE(bundle), "DIR", "the bundle; the current directory"},
+    {'d', "detach", OPTION_FLAG, VALUE(detach), NULL, "leave the container running and return"},
+    {0, "pid-file", OPTION_STRING, VALUE(pid_file), "FILE", "write the first process's pid there"},
+    {0, "console-socket", OPTION_STRING, VALUE(console_socket), "SOCKET",
+     "AF_UNIX socket that gets the terminal's master"},
+    {0, "keep", OPTION_FLAG, VALUE(keep), NULL, "do not delete the container after it ended"},
+    {0},
+};
+
+static int run(const struct command_context *ctx, const void *values, char *const *args,
+               struct error *e)
+{
+    const struct values *v = values;
+    int r = protect_own_binary(ctx->argv, ctx->envp, e);
+    if (r < 0)
+        return r;
+    _cleanup_store_ struct store store = {.dirfd = -EBADF};
+    r = command_open_store(ctx, true, &store, e);
+    if (r < 0)
+        return r;
+    _cleanup_foreground_ struct foreground fg = {.signal_fd = -EBADF};
+    if (!v->detach) {
+        r = foreground_prepare(&fg, e);
+        if (r < 0)
+            return r;
+    }
+
+    _cleanup_container_process_ struct container_process p = {.pidfd = -EBADF,
+                                                              .console_fd = -EBADF};
+    struct container_create_options o = {
+        .id = args[0],
+        .bundle = v->bundle ? v->bundle : ".",
+        .pid_file = v->pid_file,
+        .console_socket = v->console_socket,
+        .keep_console = !v->detach,
+    };
+    r = container_create(&store, &o, &p, e);
+    if (r < 0 || v->detach)
+        return r;
+
+    int status;
+    r = foreground_wait(&fg, &p, &status, e);
+    if (r < 0)
+        return r;
+    r = container_finish(&store, args[0], v->keep, e);
+    return r < 0 ? r : status;
+}
+
+const struct command command_run = {
+    .name = "run",
+    .usage = "[options] ID",
+    .summary = "Run a container from an OCI bundle",
+    .details = "In the foreground signals are passed on, and the exit status is the program's, or\n"
+               "128 + the signal that ended it.",
+    .options = options,
+    .values_size = sizeof(struct values),
+    .min_args = 1,
+    .max_args = 1,
+    .run = run,
+};

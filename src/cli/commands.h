@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+#pragma once
+
+#include <errno.h>
+
+#include "cli/options.h"
+#include "state/state.h"
+
+/* A file a command (cmd-NAME.c), each with its row. */
+extern const struct command command_checkpoint, command_create, command_delete, command_doctor,
+    command_kill, command_list, command_restore, command_run, command_spec, command_start,
+    command_state, command_verify, command_version;
+
+/* The store as --root and the environment say. */
+int command_open_store(const struct command_context *ctx, bool for_writing, struct store *ret,
+                       struct error *e);

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "cli/commands.h"
+#include "cli/output.h"
+
+static const struct command *const commands[] = {
+    &command_checkpoint, &command_create, &command_delete,  &command_doctor, &command_kill,
+    &command_list,       &command_restore, &command_run,    &command_spec,   &command_start,
+    &command_state,      &command_verify, &command_version,
+};
+
+struct global_values {
+    const char *root, *log, *log_format;
+    bool debug, version;
+};
+#define GLOBAL(field) offsetof(struct global_values, field)
+static const struct option_def global_options[] = {
+    {0, "root", OPTION_STRING, GLOBAL(root), "DIR", "where containers' state is kept"},
+    {0, "log", OPTION_STRING, GLOBAL(log), "FILE", "append messages to FILE too"},
+    {0, "log-format", OPTION_STRING, GLOBAL(log_format), "FORMAT", "text (default) or json"},
+    {0, "debug", OPTION_FLAG, GLOBAL(debug), NULL, "say what is being done"},
+    {'v', "version", OPTION_FLAG, GLOBAL(version), NULL, "show the version"},
+    {0},
+};
+
+int command_open_store(const struct command_context *ctx, bool for_writing, struct store *ret,
+                       struct error *e)
+{
+    struct store_env env;
+
+    store_env_from_process(&env, ctx->root);
+    return store_open(&env, for_writing, ret, e);
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+        if (streq(commands[i]->name, name))
+            return commands[i];
+    return NULL;
+}
+
+static int show_help(struct error *e)
+{
+    _cleanup_strbuf_ struct strbuf b = {0};
+    _cleanup_free_ char *rows = options_rows(global_options);
+
+    strbuf_add(&b, "Usage: nucleus [options] COMMAND [options] [arguments]\n\n"
+                   "Runs OCI containers and freezes them into sealed checkpoints.\n\nCommands:\n");
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+        strbuf_addf(&b, "  %-12s %s\n", commands[i]->name, commands[i]->summary);
+    strbuf_addf(&b, "\nOptions:\n%s\n`nucleus COMMAND --help` tells more about one of them.\n",
+                rows);
+    return output_text(b.s, e);
+}
+
+static int run_command(const struct command *command, const struct command_context *ctx,
+                       char *const *argv, struct error *e)
+{
+    _cleanup_free_ void *values = mem_alloc(command->values_size);
+    _cleanup_free_ char **args = NULL;
+    bool help;
+    int r = options_parse(command->options, argv, false, values, &args, NULL, &help, e);
+    if (r < 0)
+        return r;
+    if (help) {
+        _cleanup_free_ char *text = options_help("nucleus", command);
+        return output_text(text, e);
+    }
+    int n = (int)strv_len(args);
+    if (n < command->min_args || (command->max_args >= 0 && n > command->max_args))
+        return error_set(e, ERROR_USAGE, EINVAL, "parse command line", command->name,
+                         "see --help", "usage: nucleus %s %s", command->name, command->usage);
+    return command->run(ctx, values, args, e);
+}
+
+static int run(char *const *argv, char *const *envp, struct error *e)
+{
+    struct global_values g = {0};
+    bool help;
+    int next;
+    int r = options_parse(global_options, argv + 1, true, &g, NULL, &next, &help, e);
+    if (r < 0)
+        return r;
+    bool json = g.log_format && streq(g.log_format, "json");
+    if (g.log_format && !json && !streq(g.log_format, "text"))
+        return error_set(e, ERROR_USAGE, EINVAL, "use log format", g.log_format,
+                         "choose text or json", "there is no such format");
+    r = output_init(g.log, json, g.debug, e);
+    if (r < 0)
+        return r;
+
+    const char *name = argv[1 + next];
+    if (help || (name && streq(name, "help")))
+        return show_help(e);
+    struct command_context ctx = {.root = g.root, .argv = argv, .envp = envp};
+    if (g.version)
+        return command_version.run(&ctx, NULL, NULL, e);
+    if (!name)
+        return error_set(e, ERROR_USAGE, EINVAL, "parse command line", NULL,
+                         "see nucleus --help", "no command given");
+    const struct command *command = find_command(name);
+    if (!command)
+        return error_set(e, ERROR_USAGE, EINVAL, "run command", name, "see nucleus --help",
+                         "there is no such command");
+    return run_command(command, &ctx, argv + 1 + next + 1, e);
+}
+
+/* A descriptor opened later must not become 0, 1 or 2 by accident, and end up a container's stdio. */
+static void ensure_stdio(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    while (fd >= 0 && fd < 3 && fcntl(fd, F_SETFD, 0) == 0);
+    fd_close(fd);
+}
+
+int main(int argc, char *argv[], char *envp[])
+{
+    struct error e = {0};
+
+    (void)argc;
+    /* After a start by descriptor the kernel names the process after the number (before Linux 6.14). */
+    (void)prctl(PR_SET_NAME, "nucleus", 0, 0, 0);
+    ensure_stdio();
+    int r = run(argv, envp, &e);
+    if (r < 0) {
+        output_error(&e);
+        r = EXIT_FAILURE;
+    }
+    error_done(&e);
+    return r;
+}
