@@ -86,6 +86,9 @@ static void add_safe(struct strbuf *b, const char *s)
             strbuf_add(b, "; ");
         else if (c < 0x20 || c == 0x7f)
             strbuf_addf(b, "\\x%02x", c);
+        else if (c == 0xc2 && (unsigned char)s[1] >= 0x80 && (unsigned char)s[1] <= 0x9f)
+            /* C1 controls, as UTF-8: some terminals take U+009B for ESC [. */
+            strbuf_addf(b, "\\x%02x", (unsigned char)*++s);
         else
             strbuf_addc(b, *s);
     }

@@ -153,6 +153,8 @@ int file_replace_at(int dirfd, const char *name, const void *data, size_t n)
 
 int dir_make_parents(const char *path, mode_t mode)
 {
+    if (path[0] == '\0')
+        return -ENOENT;
     _cleanup_free_ char *p = mem_strdup(path);
 
     for (char *s = p + 1;; s++) {

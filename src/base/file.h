@@ -48,7 +48,8 @@ int file_write_at(int dirfd, const char *path, const char *text);
 /* Replaces `name` (a single component) in the directory so that it holds either what it held or
  * `data`, whenever the process or the machine stops: temp file `<name>.tmp` (O_EXCL, O_NOFOLLOW,
  * 0600), fsync, rename, fsync of the directory. A stale regular temp file is removed; anything else
- * at that name, a symlink above all, is -ELOOP (symlink) or -EEXIST. */
+ * at that name, a symlink above all, is -ELOOP (symlink) or -EEXIST. The directory must be open for
+ * reading: fsync(2) refuses O_PATH descriptors. */
 int file_replace_at(int dirfd, const char *name, const void *data, size_t n);
 
 /* mkdir -p of an absolute or relative path, each new directory with `mode`. Existing ones stay as

@@ -25,7 +25,7 @@ void strbuf_done(struct strbuf *b);
 #define _cleanup_strbuf_ _cleanup_(strbuf_done)
 
 char *str_printf(const char *fmt, ...) _printf_(1, 2) _warn_unused_;
-char *str_vprintf(const char *fmt, va_list ap) _warn_unused_;
+char *str_vprintf(const char *fmt, va_list ap) _printf_(1, 0) _warn_unused_;
 
 static inline bool streq(const char *a, const char *b)
 {

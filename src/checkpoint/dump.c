@@ -17,6 +17,7 @@
 #include "checkpoint/private.h"
 #include "checkpoint/progress.h"
 #include "checkpoint/record.h"
+#include "checkpoint/tool.h"
 #include "checkpoint/work.h"
 #include "process/guardian.h"
 #include "sys/process.h"
@@ -38,7 +39,6 @@ struct dump {
     struct oci_spec *spec;
     struct rootfs_plan plan;
     struct criu_tool tool;
-    struct criu_find_env find_env;
     struct private_mounts mounts;
     struct checkpoint_layout layout;
     struct checkpoint_work work;
@@ -193,16 +193,12 @@ static int prepare(struct dump *d, struct error *e)
     r = checkpoint_check_privileges(e);
     if (r < 0)
         return r;
+    r = checkpoint_find_criu(d->store->dirfd, d->o->criu, &d->tool, e);
+    if (r < 0)
+        return r;
     r = private_mounts_make(d->store->dirfd, &d->mounts, e);
     if (r < 0)
         return r;
-    criu_find_env_from_process(&d->find_env, d->o->criu);
-    d->find_env.setup = private_mounts_setup;
-    d->find_env.setup_arg = &d->mounts;
-    r = criu_find(&d->find_env, &d->tool, e);
-    if (r < 0)
-        return r;
-    private_mounts_save_cache(&d->mounts);
     r = inspect(d, e);
     if (r < 0)
         return r;
@@ -239,7 +235,7 @@ static int make_directories(struct dump *d, struct error *e)
     /* As runc has it: without a work path the log lies beside the images. */
     if (!work_path && !d->seal)
         work_path = d->layout.dir;
-    r = work_make(d->store, d->s->id, work_path, &d->work, e);
+    r = work_make(d->store, d->s->id, d->s->id, work_path, &d->work, e);
     if (r == 0)
         r = check_work_path(d, e);
     return r;
@@ -295,7 +291,6 @@ static int on_notify(const char *script, pid_t pid, int fd, void *arg, struct er
 
     (void)pid;
     fd_close(fd);
-    log_debug("criu: %s", script);
     return streq(script, "post-dump") ? commit(d, e) : 0;
 }
 

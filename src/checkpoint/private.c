@@ -161,7 +161,7 @@ int private_mounts_make(int cache_dir_fd, struct private_mounts *ret, struct err
 }
 
 int private_mounts_add_root(struct private_mounts *p, int root_fd, const char *root_path,
-                            bool readonly, struct error *e)
+                            struct error *e)
 {
     p->root_path = mem_strdup(root_path);
     p->root_tree =
@@ -169,8 +169,6 @@ int private_mounts_add_root(struct private_mounts *p, int root_fd, const char *r
     if (p->root_tree < 0)
         return error_errno(e, p->root_tree, step, root_path);
     int r = sys_mount_setattr(p->root_tree, AT_RECURSIVE, 0, 0, MS_PRIVATE);
-    if (r == 0 && readonly)
-        r = sys_mount_setattr(p->root_tree, 0, MOUNT_ATTR_RDONLY, 0, 0);
     if (r < 0)
         return error_errno(e, r, step, root_path);
     return 0;

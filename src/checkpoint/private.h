@@ -30,7 +30,7 @@ struct private_mounts {
 int private_mounts_make(int cache_dir_fd, struct private_mounts *ret, struct error *e);
 /* Adds the root: a recursive clone of what `root_fd` is open on. */
 int private_mounts_add_root(struct private_mounts *p, int root_fd, const char *root_path,
-                            bool readonly, struct error *e);
+                            struct error *e);
 /* For criu_spawn.setup; arg is the struct. */
 int private_mounts_setup(void *arg);
 /* Saves CRIU's cache, if it made one. */

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,6 +19,8 @@
 #include "checkpoint/private.h"
 #include "checkpoint/progress.h"
 #include "checkpoint/record.h"
+#include "checkpoint/timers.h"
+#include "checkpoint/tool.h"
 #include "checkpoint/work.h"
 #include "process/console.h"
 #include "process/guardian.h"
@@ -40,10 +43,9 @@ struct restore {
     struct rootfs_plan plan;
     struct rootfs_external *externals;
     size_t n_externals;
-    struct criu_pair *mounts; /* what CRIU is given; strings borrowed from plan and externals */
+    struct criu_pair *mounts; /* what CRIU is given; strings owned */
     size_t n_mounts;
     struct criu_tool tool;
-    struct criu_find_env find_env;
     struct private_mounts private;
     struct stdio_handover handover;
     struct cgroup_host host;
@@ -55,7 +57,7 @@ struct restore {
     struct state *state;
     struct container_process process;
     enum checkpoint_progress progress;
-    bool state_saved, cgroup_made, pid_file_made;
+    bool state_saved, cgroup_made, pid_file_made, tmp_made;
 };
 
 static void restore_done(struct restore *r)
@@ -71,6 +73,10 @@ static void restore_done(struct restore *r)
     stdio_handover_done(&r->handover);
     private_mounts_done(&r->private);
     criu_tool_done(&r->tool);
+    for (size_t i = 0; i < r->n_mounts; i++) {
+        free(r->mounts[i].key);
+        free(r->mounts[i].value);
+    }
     free(r->mounts);
     rootfs_externals_free(r->externals, r->n_externals);
     rootfs_plan_done(&r->plan);
@@ -198,28 +204,36 @@ static const char *external_source(const struct restore *r, const char *dest)
     return NULL;
 }
 
-static void add_mount(struct restore *r, char *key, char *value)
+/* `source` is resolved: CRIU opens it without following a symlink (open_tree in criu/mount-v2.c). */
+static int add_mount(struct restore *r, const char *key, const char *source, struct error *e)
 {
     if (external_source(r, key))
-        return;
+        return 0;
+    char *value = realpath(source, NULL);
+    if (!value)
+        return error_set(e, ERROR_CONFIG, errno, "open source of bind mount", source,
+                         "make it, or restore with a bundle that has the mount elsewhere", NULL);
     mem_grow(r->mounts, r->n_mounts);
-    r->mounts[r->n_mounts++] = (struct criu_pair){key, value};
+    r->mounts[r->n_mounts++] = (struct criu_pair){mem_strdup(key), value};
+    return 0;
 }
 
 /* Bind mounts by the bundle's config; a masked file is /dev/null, and which of them exist only the
  * container's own /proc knew, so each masked path is offered. */
-static void collect_mounts(struct restore *r)
+static int collect_mounts(struct restore *r, struct error *e)
 {
-    static char null[] = "/dev/null";
+    static const char null[] = "/dev/null";
+    int ret = 0;
 
-    for (size_t i = 0; i < r->n_externals; i++)
-        add_mount(r, r->externals[i].dest, r->externals[i].source);
-    for (size_t i = 0; i < r->plan.n_ops; i++)
+    for (size_t i = 0; ret == 0 && i < r->n_externals; i++)
+        ret = add_mount(r, r->externals[i].dest, r->externals[i].source, e);
+    for (size_t i = 0; ret == 0 && i < r->plan.n_ops; i++)
         if (r->plan.ops[i].kind == ROOTFS_MASK)
-            add_mount(r, r->plan.ops[i].dest, null);
+            ret = add_mount(r, r->plan.ops[i].dest, null, e);
     /* runc registers masked files under the name of what they show. */
-    if (!r->has_record)
-        add_mount(r, null, null);
+    if (ret == 0 && !r->has_record)
+        ret = add_mount(r, null, null, e);
+    return ret;
 }
 
 static int compare_with_bundle(struct restore *r, struct error *e)
@@ -265,7 +279,9 @@ static int plan_bundle(struct restore *r, struct error *e)
     ret = rootfs_externals(&r->plan, r->plan.root_fd, &r->externals, &r->n_externals, e);
     if (ret < 0)
         return ret;
-    collect_mounts(r);
+    ret = collect_mounts(r, e);
+    if (ret < 0)
+        return ret;
     return compare_with_bundle(r, e);
 }
 
@@ -274,16 +290,12 @@ static int find_criu(struct restore *r, struct error *e)
     int ret = checkpoint_check_privileges(e);
     if (ret < 0)
         return ret;
+    ret = checkpoint_find_criu(r->store->dirfd, r->o->criu, &r->tool, e);
+    if (ret < 0)
+        return ret;
     ret = private_mounts_make(r->store->dirfd, &r->private, e);
     if (ret < 0)
         return ret;
-    criu_find_env_from_process(&r->find_env, r->o->criu);
-    r->find_env.setup = private_mounts_setup;
-    r->find_env.setup_arg = &r->private;
-    ret = criu_find(&r->find_env, &r->tool, e);
-    if (ret < 0)
-        return ret;
-    private_mounts_save_cache(&r->private);
     if (criu_version_number(&r->tool.version) < r->record.criu_version)
         return error_set(e, ERROR_CRIU, EINVAL, "restore with", r->tool.path,
                          "install the version that made the checkpoint, or a newer one",
@@ -293,6 +305,27 @@ static int find_criu(struct restore *r, struct error *e)
 }
 
 /* ---- what is made, and taken back on failure ---- */
+
+/* CRIU moves the old root away to a tmpfs it mounts on /tmp of the new one, or else to a directory it
+ * makes there (criu/mount.c, cr_pivot_root), which a read-only root does not let it. So a root without
+ * /tmp gets one for as long as CRIU works. */
+static int lend_tmp(struct restore *r, struct error *e)
+{
+    if (!r->plan.readonly)
+        return 0;
+    r->tmp_made = mkdirat(r->plan.root_fd, "tmp", 0755) == 0;
+    if (!r->tmp_made && errno != EEXIST)
+        return error_set(e, ERROR_CHECKPOINT, errno, "make /tmp for CRIU in", r->plan.root,
+                         "make that directory by hand", NULL);
+    return 0;
+}
+
+static void take_back_tmp(struct restore *r)
+{
+    if (r->tmp_made)
+        (void)unlinkat(r->plan.root_fd, "tmp", AT_REMOVEDIR);
+    r->tmp_made = false;
+}
 
 static int prepare(struct restore *r, struct error *e)
 {
@@ -334,15 +367,17 @@ static int prepare(struct restore *r, struct error *e)
         if (ret < 0)
             return ret;
     }
-    ret = work_make(r->store, r->id,
+    ret = work_make(r->store, r->id, r->has_metadata ? r->metadata.container_id : r->id,
                     r->o->work_path              ? r->o->work_path
                     : !r->o->own_form && !r->sealed ? r->layout.dir
                                                     : NULL,
                     &r->work, e);
     if (ret < 0)
         return ret;
-    return private_mounts_add_root(&r->private, r->plan.root_fd, r->work.root, r->plan.readonly,
-                                   e);
+    ret = lend_tmp(r, e);
+    if (ret < 0)
+        return ret;
+    return private_mounts_add_root(&r->private, r->plan.root_fd, r->work.root, e);
 }
 
 /* Everything that runs in the cgroup, CRIU included, goes, then what was made for it. */
@@ -352,6 +387,7 @@ static void remove_remains(struct restore *r)
         (void)unlink(r->o->pid_file);
     if (r->cgroup_made)
         (void)cgroup_remove(&r->host, r->cgroup_path, true, CONTAINER_KILL_TIMEOUT_MS, NULL);
+    take_back_tmp(r);
     if (r->state_saved)
         (void)store_remove(r->store, r->id, NULL);
 }
@@ -407,8 +443,11 @@ static int take_process(struct restore *r, pid_t pid, struct error *e)
     if (r->state->start_ticks == 0)
         return error_set(e, ERROR_SYSTEM, ESRCH, "read start time of restored process", r->id,
                          NULL, NULL);
+    int ret = timers_rearm(r->cgroup_path, e);
+    if (ret < 0)
+        return ret;
     r->state->status = STATE_RUNNING;
-    int ret = store_save(r->store, r->state, e);
+    ret = store_save(r->store, r->state, e);
     if (ret == 0 && r->o->pid_file) {
         ret = container_write_pid_file(r->o->pid_file, pid, e);
         r->pid_file_made = ret == 0;
@@ -420,7 +459,6 @@ static int on_notify(const char *script, pid_t pid, int fd, void *arg, struct er
 {
     struct restore *r = arg;
 
-    log_debug("criu: %s", script);
     if (streq(script, "orphan-pts-master") && fd >= 0)
         return take_terminal(r, fd, e);
     fd_close(fd);
@@ -530,6 +568,7 @@ int checkpoint_restore(const struct store *store, const struct restore_options *
         roll_back(&r, e);
         return v;
     }
+    take_back_tmp(&r);
     guardian_commit(&r.guardian);
     log_debug("container '%s': restored as process %d", r.id, (int)r.process.pid);
     *ret_id = TAKE_PTR(r.id);

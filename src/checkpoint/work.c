@@ -21,13 +21,14 @@ static int open_dir(const char *path, struct error *e)
     return fd;
 }
 
-int work_make(const struct store *store, const char *id, const char *work_path,
-              struct checkpoint_work *ret, struct error *e)
+int work_make(const struct store *store, const char *id, const char *log_id,
+              const char *work_path, struct checkpoint_work *ret, struct error *e)
 {
     _cleanup_work_ struct checkpoint_work w = {
         .fd = -EBADF,
         .store = store,
         .id = mem_strdup(id),
+        .log_id = mem_strdup(log_id),
         .own = !work_path,
     };
 
@@ -63,7 +64,7 @@ void work_keep_log(struct checkpoint_work *w, const char *log_file, struct error
 
     if (!w->own || !e || !e->log)
         return;
-    _cleanup_free_ char *name = str_printf("%s-%s", w->id, log_file);
+    _cleanup_free_ char *name = str_printf("%s-%s", w->log_id, log_file);
     if (mkdirat(w->store->dirfd, LEFTOVERS_LOG_DIR, 0700) < 0 && errno != EEXIST)
         return;
     _cleanup_close_ int logs =
@@ -83,5 +84,6 @@ void work_done(struct checkpoint_work *w)
     free(w->scratch);
     free(w->root);
     free(w->id);
+    free(w->log_id);
     *w = (struct checkpoint_work){.fd = -EBADF};
 }

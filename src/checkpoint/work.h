@@ -14,12 +14,14 @@ struct checkpoint_work {
     char *scratch; /* <state dir>/ID.work, ours */
     char *root;    /* scratch/root: mount point for a restored root, used in CRIU's namespace only */
     const struct store *store;
-    char *id;
+    char *id, *log_id;
     bool own; /* dir is scratch */
 };
 
-int work_make(const struct store *store, const char *id, const char *work_path,
-              struct checkpoint_work *ret, struct error *e);
+/* `log_id` is the container that a kept log is named after: for a restore the original one, so that
+ * deleting that one removes it. */
+int work_make(const struct store *store, const char *id, const char *log_id,
+              const char *work_path, struct checkpoint_work *ret, struct error *e);
 /* Keeps `log_file` after a failure, and makes *e name where it is. */
 void work_keep_log(struct checkpoint_work *w, const char *log_file, struct error *e);
 /* Removes the scratch directory and closes. */

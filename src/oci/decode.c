@@ -49,11 +49,9 @@ static int decode_field(struct decoder *d, const struct json_at *at, const struc
     case FIELD_REQUIRED:
         return field->decode(d, at, (char *)out + field->offset);
     case FIELD_UNSUPPORTED:
-        return decode_unsupported(d, at);
-    case FIELD_IGNORED:
         break;
     }
-    return 0;
+    return decode_unsupported(d, at);
 }
 
 int decode_object(struct decoder *d, const struct json_at *at, const struct oci_field *fields,

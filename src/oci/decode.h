@@ -20,7 +20,6 @@ enum oci_field_status {
     FIELD_SUPPORTED,
     FIELD_REQUIRED,
     FIELD_UNSUPPORTED, /* known, not honoured: any content is an error */
-    FIELD_IGNORED,     /* known, and without meaning for this runtime */
 };
 
 /* Is given a value that is there and not null, and where its result goes. Returns 0 or negative
@@ -54,10 +53,6 @@ struct oci_field {
 #define UNSUPPORTED(name)                                                                          \
     {                                                                                              \
         name, FIELD_UNSUPPORTED, NULL, 0                                                           \
-    }
-#define IGNORED(name)                                                                              \
-    {                                                                                              \
-        name, FIELD_IGNORED, NULL, 0                                                               \
     }
 
 /* Each member by its row; null is absent, one without a row is ignored with a warning. `out` is the

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/path.h"
+#include "process/leftovers.h"
 #include "sys/process.h"
 
 int container_bundle_path(const char *bundle, char **ret, struct error *e)
@@ -270,6 +271,8 @@ int container_delete(const struct store *store, const char *ref, bool force, str
     r = tear_down(s, e);
     if (r < 0)
         return r;
+    leftovers_remove_work(store, s->id);
+    leftovers_remove_logs(store, s->id);
     return store_remove(store, s->id, e);
 }
 

@@ -168,12 +168,9 @@ static int open_console(const struct init_plan *plan)
     _cleanup_close_ int tree = sys_open_tree(slave, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
     if (tree < 0)
         fail(plan, tree, "clone terminal", "/dev/console");
-    _cleanup_close_ int root = sys_openat2(AT_FDCWD, "/", O_PATH | O_DIRECTORY, 0, 0);
-    if (root < 0)
-        fail(plan, root, "open", "/");
-    _cleanup_close_ int console = sys_mkfile_in_root(root, "/dev/console");
+    _cleanup_close_ int console = sys_open_in_root(AT_FDCWD, "/dev/console", O_PATH, 0);
     if (console < 0)
-        fail(plan, console, "make", "/dev/console");
+        fail(plan, console, "open", "/dev/console");
     int r = sys_move_mount(tree, console);
     if (r < 0)
         fail(plan, r, "mount terminal on", "/dev/console");
@@ -361,6 +358,13 @@ _noreturn_ void init_run(const struct init_plan *plan)
     r = rootfs_mount_all(plan->rootfs, &f);
     if (r < 0)
         fail(plan, r, f.step, f.subject);
+    /* Now, since behind the pivot the root or /dev may be read-only. */
+    if (plan->terminal) {
+        int console = sys_mkfile_in_root(plan->rootfs->root_fd, "/dev/console");
+        if (console < 0)
+            fail(plan, console, "make", "/dev/console");
+        (void)close(console);
+    }
     (void)umask(0022);
     struct rootfs_failure g = {.step = "pivot into root file system"};
     r = rootfs_pivot(plan->rootfs, &g);

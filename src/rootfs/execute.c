@@ -205,6 +205,8 @@ static bool has_mode(const struct rootfs_op *op)
 
 static const char *fs_step(const struct rootfs_plan *plan, const struct rootfs_op *op, int r)
 {
+    if (r == -ENODEV)
+        return "mount (the kernel has no file system of its type)";
     if (r != -EPERM || !plan->user_namespace)
         return "mount";
     if (is_type(op, "sysfs") && !plan->network_namespace)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 #include <ctype.h>
 #include <errno.h>
-#include <linux/audit.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
 #include <string.h>
@@ -27,8 +26,9 @@
 /* From here all architectures number their new system calls alike (Linux 5.1). */
 #define FIRST_COMMON_SYSCALL 424
 #define SYSCALL_GAP_MAX 32
-/* Linear filters answer late rules slowly, and the kernel tries every call when it loads one
- * (seccomp_cache_prepare, Linux 5.11): 2 is libseccomp's binary tree. */
+/* libseccomp's binary tree. A filter that tries one call after the other costs as much to compile
+ * and load as it saves, since the kernel runs it for every number when it loads (Linux 5.11,
+ * seccomp_cache_prepare), and then costs more at each call whose arguments are looked at. */
 #define OPTIMIZE_TREE 2
 
 static void contextp(scmp_filter_ctx *ctx)
@@ -127,7 +127,7 @@ static int check_flags(uint32_t flags, struct error *e)
     return 0;
 }
 
-/* --- the filter ---------------------------------------------------------------------------- */
+/* --- architectures ------------------------------------------------------------------------- */
 
 /* Architectures whose programs a kernel of the native one can run. Others never reach the filter,
  * and would only make it longer. */
@@ -159,28 +159,52 @@ static uint32_t arch_token(const char *name)
     return seccomp_arch_resolve_name(lower);
 }
 
-static int add_architectures(scmp_filter_ctx ctx, const struct oci_seccomp *spec, struct error *e)
+/* At most the native one and two beside it. */
+#define ARCHS_MAX 3
+
+/* Native is always there, and last: x32 has to be asked for before x86-64. */
+static size_t choose_architectures(const struct oci_seccomp *spec, uint32_t ret[ARCHS_MAX])
 {
     uint32_t native = seccomp_arch_native();
+    size_t n = 0;
 
     for (char *const *name = spec->architectures; name && *name; name++) {
         uint32_t arch = arch_token(*name);
-        if (arch == native)
-            continue;
-        if (arch == 0 || !runs_beside(native, arch)) {
+        bool known = arch == native;
+        for (size_t i = 0; i < n; i++)
+            known = known || ret[i] == arch;
+        if (arch == 0 || !(known || runs_beside(native, arch)))
             log_debug("seccomp: %s can't run on this kernel, skipped", *name);
-            continue;
-        }
-        int r = seccomp_arch_add(ctx, arch);
-        if (r < 0 && r != -EEXIST)
-            return error_set(e, ERROR_UNSUPPORTED, -r, STEP, *name,
-                             "take it out of linux.seccomp.architectures", NULL);
+        else if (!known)
+            ret[n++] = arch;
     }
-    return 0;
+    ret[n++] = native;
+    return n;
 }
 
-static int convert_args(const struct oci_seccomp_rule *rule, struct scmp_arg_cmp *ret,
-                        bool *ret_repeated, struct error *e)
+/* --- rules --------------------------------------------------------------------------------- */
+
+/* One call of one rule, as libseccomp takes it. */
+struct call {
+    uint32_t action;
+    int number;       /* on the native architecture, or libseccomp's own below zero */
+    const char *name; /* borrowed */
+    struct scmp_arg_cmp args[ARGS_MAX];
+    unsigned n_args;
+};
+
+struct call_list {
+    struct call *calls;
+    size_t n;
+};
+
+static void call_list_done(struct call_list *l)
+{
+    free(l->calls);
+}
+
+static int convert_arg(const struct oci_seccomp_arg *a, const char *name, struct scmp_arg_cmp *ret,
+                       struct error *e)
 {
     static const enum scmp_compare ops[] = {
         [OCI_CMP_NE] = SCMP_CMP_NE,
@@ -191,78 +215,69 @@ static int convert_args(const struct oci_seccomp_rule *rule, struct scmp_arg_cmp
         [OCI_CMP_GT] = SCMP_CMP_GT,
         [OCI_CMP_MASKED_EQ] = SCMP_CMP_MASKED_EQ,
     };
+
+    if (a->op < 0 || (size_t)a->op >= ARRAY_SIZE(ops))
+        return error_set(e, ERROR_UNSUPPORTED, ENOTSUP, STEP, name,
+                         "use a comparison of the runtime-spec", "operator %d is unknown", a->op);
+    if (a->index >= ARGS_MAX)
+        return error_set(e, ERROR_CONFIG, EINVAL, STEP, name, "count arguments from 0",
+                         "a system call has no argument %u", a->index);
+    /* For MASKED_EQ `value` is the mask, as in libseccomp; the others ignore the second. */
+    *ret = (struct scmp_arg_cmp){a->index, ops[a->op], a->value, a->value_two};
+    return 0;
+}
+
+static bool compares_twice(const struct oci_seccomp_rule *rule)
+{
     unsigned seen = 0;
 
-    *ret_repeated = false;
     for (size_t i = 0; i < rule->n_args; i++) {
-        const struct oci_seccomp_arg *a = &rule->args[i];
-        if (a->op < 0 || (size_t)a->op >= ARRAY_SIZE(ops))
-            return error_set(e, ERROR_UNSUPPORTED, ENOTSUP, STEP, rule->names[0],
-                             "use a comparison of the runtime-spec", "operator %d is unknown",
-                             a->op);
-        if (a->index >= ARGS_MAX)
-            return error_set(e, ERROR_CONFIG, EINVAL, STEP, rule->names[0],
-                             "count arguments from 0", "a system call has no argument %u",
-                             a->index);
-        if (seen & 1u << a->index)
-            *ret_repeated = true;
-        seen |= 1u << a->index;
-        /* For MASKED_EQ `value` is the mask, as in libseccomp; the others ignore the second. */
-        ret[i] = (struct scmp_arg_cmp){a->index, ops[a->op], a->value, a->value_two};
+        if (rule->args[i].index < ARGS_MAX && seen & 1u << rule->args[i].index)
+            return true;
+        seen |= 1u << (rule->args[i].index % ARGS_MAX);
+    }
+    return false;
+}
+
+/* Conditions hold together; libseccomp takes each argument once, so a rule that compares one twice
+ * becomes a rule a condition, of which any is enough: what runc and crun make of it. */
+static int add_call(struct call_list *l, const struct oci_seccomp_rule *rule, struct call call,
+                    struct error *e)
+{
+    bool split = compares_twice(rule);
+
+    for (size_t i = 0; i < rule->n_args; i++) {
+        /* Without a repetition an index out of range comes before the seventh condition. */
+        int r = convert_arg(&rule->args[i], call.name, &call.args[call.n_args], e);
+        if (r < 0)
+            return r;
+        if (split) {
+            call.n_args = 1;
+            mem_grow(l->calls, l->n);
+            l->calls[l->n++] = call;
+            call.n_args = 0;
+        } else {
+            call.n_args++;
+        }
+    }
+    if (!split) {
+        mem_grow(l->calls, l->n);
+        l->calls[l->n++] = call;
     }
     return 0;
 }
 
-static int rule_failed(int r, const char *name, struct error *e)
-{
-    if (r == -EEXIST)
-        return error_set(e, ERROR_CONFIG, EEXIST, STEP, name, "keep one of the rules",
-                         "an earlier rule has another action for the same arguments");
-    return error_set(e, ERROR_UNSUPPORTED, -r, STEP, name,
-                     "take the rule out or write it without arguments", NULL);
-}
-
-/* One system call of a rule. Conditions hold together; libseccomp takes each argument once, so a
- * rule that compares one twice becomes a rule a condition, of which any is enough, as every
- * runtime has it (seccomp.json of moby relies on it). */
-static int add_call(scmp_filter_ctx ctx, uint32_t action, int call, const char *name,
-                    const struct scmp_arg_cmp *args, size_t n_args, bool repeated, struct error *e)
-{
-    int r = 0;
-
-    if (repeated)
-        for (size_t i = 0; i < n_args && r == 0; i++)
-            r = seccomp_rule_add_array(ctx, action, call, 1, &args[i]);
-    else
-        r = seccomp_rule_add_array(ctx, action, call, (unsigned)n_args, args);
-    return r < 0 ? rule_failed(r, name, e) : 0;
-}
-
-static int add_rule(scmp_filter_ctx ctx, const struct oci_seccomp *spec, uint32_t default_action,
+static int add_rule(struct call_list *l, const struct oci_seccomp *spec, uint32_t default_action,
                     const struct oci_seccomp_rule *rule, struct error *e)
 {
-    struct scmp_arg_cmp args[2 * ARGS_MAX];
-    uint32_t action;
-    bool repeated;
+    uint32_t action = 0;
 
-    if (!rule->names || !rule->names[0])
-        return 0;
-    if (rule->n_args > ARRAY_SIZE(args))
-        return error_set(e, ERROR_CONFIG, E2BIG, STEP, rule->names[0], "split the rule",
-                         "it has %zu comparisons, more than %zu", rule->n_args, ARRAY_SIZE(args));
     int r = full_action(rule->action, rule->has_errno, rule->errno_ret, &action, e);
     if (r < 0)
         return r;
-    r = convert_args(rule, args, &repeated, e);
-    if (r < 0)
-        return r;
-    /* libseccomp refuses what changes nothing. */
-    if (action == default_action)
-        return 0;
-
-    for (char *const *name = rule->names; *name; name++) {
-        int call = seccomp_syscall_resolve_name(*name);
-        if (call == __NR_SCMP_ERROR) {
+    for (char *const *name = rule->names; name && *name; name++) {
+        int number = seccomp_syscall_resolve_name(*name);
+        if (number == __NR_SCMP_ERROR) {
             if (is_stricter(rule->action, spec->default_action))
                 return error_set(e, ERROR_UNSUPPORTED, ENOSYS, STEP, *name,
                                  "take it out of the rule, or install a newer libseccomp",
@@ -272,7 +287,10 @@ static int add_rule(scmp_filter_ctx ctx, const struct oci_seccomp *spec, uint32_
             log_debug("seccomp: libseccomp does not know %s, skipped", *name);
             continue;
         }
-        r = add_call(ctx, action, call, *name, args, rule->n_args, repeated, e);
+        /* libseccomp refuses what changes nothing. */
+        if (action == default_action)
+            continue;
+        r = add_call(l, rule, (struct call){.action = action, .number = number, .name = *name}, e);
         if (r < 0)
             return r;
     }
@@ -280,6 +298,95 @@ static int add_rule(scmp_filter_ctx ctx, const struct oci_seccomp *spec, uint32_
 }
 
 /* --- the program --------------------------------------------------------------------------- */
+
+/* libseccomp's time grows with the square of a filter's length, so each architecture gets a filter
+ * of its own, and the blocks below send a call to the right one:
+ *
+ *     load arch; not this one: jump over the block
+ *     (x32: load nr; without the bit, or -1: jump over the block)
+ *     (load nr; above the highest known: return ENOSYS)
+ *     libseccomp's filter, of which every path returns
+ *
+ * An architecture without a block ends at the last instruction, which kills, as libseccomp does. */
+struct program {
+    struct sock_filter *code;
+    size_t n;
+};
+
+static void program_done(struct program *p)
+{
+    free(p->code);
+}
+
+static void append(struct program *p, const struct sock_filter *code, size_t n)
+{
+    p->code = mem_realloc_array(p->code, p->n + n, sizeof(*code));
+    memcpy(p->code + p->n, code, n * sizeof(*code));
+    p->n += n;
+}
+
+static int too_long(struct error *e)
+{
+    return error_set(e, ERROR_CONFIG, E2BIG, STEP, "linux.seccomp",
+                     "use fewer rules and comparisons",
+                     "the filter has more than the %d instructions a kernel takes", BPF_MAXINSNS);
+}
+
+static int export_filter(scmp_filter_ctx ctx, struct program *ret, struct error *e)
+{
+    size_t len;
+
+    _cleanup_close_ int fd = memfd_create("seccomp", MFD_CLOEXEC);
+    if (fd < 0)
+        return error_errno(e, -errno, STEP, "memfd");
+    int r = seccomp_export_bpf(ctx, fd);
+    if (r == 0 && lseek(fd, 0, SEEK_SET) < 0)
+        r = -errno;
+    char *data = NULL;
+    if (r == 0)
+        r = fd_read_all(fd, BPF_MAXINSNS * sizeof(struct sock_filter), &data, &len);
+    if (r == -EFBIG)
+        return too_long(e);
+    if (r < 0)
+        return error_set(e, ERROR_SYSTEM, -r, STEP, "linux.seccomp", NULL, NULL);
+    *ret = (struct program){(struct sock_filter *)(void *)data, len / sizeof(struct sock_filter)};
+    return 0;
+}
+
+static int call_failed(int r, const char *name, struct error *e)
+{
+    if (r == -EEXIST)
+        return error_set(e, ERROR_CONFIG, EEXIST, STEP, name, "keep one of the rules",
+                         "an earlier rule has another action for the same arguments");
+    return error_set(e, ERROR_UNSUPPORTED, -r, STEP, name,
+                     "take the rule out or write it without arguments", NULL);
+}
+
+static int compile_for(uint32_t arch, uint32_t default_action, const struct call_list *l,
+                       struct program *ret, struct error *e)
+{
+    _cleanup_(contextp) scmp_filter_ctx ctx = seccomp_init(default_action);
+    if (!ctx)
+        return error_set(e, ERROR_UNSUPPORTED, EINVAL, STEP, "linux.seccomp.defaultAction",
+                         "use another action", "libseccomp refuses it");
+
+    (void)seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, OPTIMIZE_TREE);
+    if (arch != seccomp_arch_native()) {
+        int r = seccomp_arch_add(ctx, arch);
+        if (r == 0)
+            r = seccomp_arch_remove(ctx, seccomp_arch_native());
+        if (r < 0)
+            return error_set(e, ERROR_UNSUPPORTED, -r, STEP, "linux.seccomp.architectures", NULL,
+                             "libseccomp refuses one of them");
+    }
+    for (size_t i = 0; i < l->n; i++) {
+        const struct call *c = &l->calls[i];
+        int r = seccomp_rule_add_array(ctx, c->action, c->number, c->n_args, c->args);
+        if (r < 0)
+            return call_failed(r, c->name, e);
+    }
+    return export_filter(ctx, ret, e);
+}
 
 /* The highest system call that libseccomp has a name for. */
 static uint32_t highest_known(uint32_t arch)
@@ -294,89 +401,57 @@ static uint32_t highest_known(uint32_t arch)
     return (uint32_t)highest;
 }
 
-/* Before the filter proper: a call newer than anything the profile's author or the library can
- * have meant answers ENOSYS, so that a C library falls back to the older one instead of taking
- * EPERM for the verdict (the idea is runc's). Calls with the x32 bit go on to the filter, and so
- * does -1, which a tracer makes of a call it wants skipped. */
-static void add_enosys(struct sock_filter *out, size_t *n, uint32_t arch)
+/* A call newer than anything the library knows, and the profile's author could have named, answers
+ * ENOSYS, so that a C library falls back to the older one instead of taking EPERM for the verdict
+ * (the idea is runc's). Calls with the x32 bit are left to the filter, and so is -1, which a
+ * tracer makes of a call it wants skipped. */
+static void append_enosys(struct program *p, uint32_t arch)
 {
     const struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, arch, 0, 4),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, X32_BIT, 2, 0),
         BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, highest_known(arch), 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
     };
 
-    memcpy(out + *n, code, sizeof(code));
-    *n += ARRAY_SIZE(code);
-}
-#define ENOSYS_INSNS 6
-
-/* The compiled filter behind room for `room` instructions at the front. */
-static int export_filter(scmp_filter_ctx ctx, size_t room, struct sock_filter **ret, size_t *ret_n,
-                         struct error *e)
-{
-    _cleanup_free_ char *data = NULL;
-    size_t len;
-
-    _cleanup_close_ int fd = memfd_create("seccomp", MFD_CLOEXEC);
-    if (fd < 0)
-        return error_errno(e, -errno, STEP, "memfd");
-    int r = seccomp_export_bpf(ctx, fd);
-    if (r == 0 && lseek(fd, 0, SEEK_SET) < 0)
-        r = -errno;
-    if (r == 0)
-        r = fd_read_all(fd, BPF_MAXINSNS * sizeof(struct sock_filter), &data, &len);
-    size_t n = r == 0 ? len / sizeof(struct sock_filter) : 0;
-    if (r == -EFBIG || n + room > BPF_MAXINSNS)
-        return error_set(
-            e, ERROR_CONFIG, E2BIG, STEP, "linux.seccomp", "use fewer rules and comparisons",
-            "the filter has more than the %d instructions a kernel takes", BPF_MAXINSNS);
-    if (r < 0)
-        return error_set(e, ERROR_SYSTEM, -r, STEP, "linux.seccomp", NULL, NULL);
-
-    struct sock_filter *filter = mem_realloc_array(NULL, room + n, sizeof(*filter));
-    memcpy(filter + room, data, n * sizeof(*filter));
-    *ret = filter;
-    *ret_n = room + n;
-    return 0;
+    append(p, code, ARRAY_SIZE(code));
 }
 
-static int build_program(scmp_filter_ctx ctx, const struct oci_seccomp *spec,
-                         uint32_t default_action, struct seccomp_program *ret, struct error *e)
+static void append_block(struct program *p, uint32_t arch, bool enosys,
+                         const struct program *filter)
 {
-    uint32_t archs[2];
-    size_t n_archs = 0;
+    bool is_x32 = arch == SCMP_ARCH_X32;
+    _cleanup_(program_done) struct program body = {0};
 
-    if (spec->default_action == SECCOMP_RET_ERRNO &&
-        default_action != (SECCOMP_RET_ERRNO | ENOSYS)) {
-        uint32_t native = seccomp_arch_native();
-        archs[n_archs++] = native;
-        /* The token is the kernel's AUDIT_ARCH_*, except for x32. */
-        if (native == SCMP_ARCH_X86_64 && seccomp_arch_exist(ctx, SCMP_ARCH_X86) == 0)
-            archs[n_archs++] = SCMP_ARCH_X86;
-    }
+    if (enosys && !is_x32)
+        append_enosys(&body, arch);
+    append(&body, filter->code, filter->n);
 
-    struct sock_filter *filter = NULL;
-    size_t n = 0, at = 0;
-    int r = export_filter(ctx, n_archs * ENOSYS_INSNS, &filter, &n, e);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < n_archs; i++)
-        add_enosys(filter, &at, archs[i]);
-    *ret = (struct seccomp_program){
-        .filter = filter,
-        .len = (unsigned short)n,
-        .flags = spec->flags,
+    /* The token is the kernel's AUDIT_ARCH_*, except for x32, which shares that of x86-64. */
+    const uint32_t over = (uint32_t)body.n, audit = is_x32 ? SCMP_ARCH_X86_64 : arch;
+    const struct sock_filter by_arch[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, audit, 1, 0),
+        BPF_STMT(BPF_JMP | BPF_JA, over + (is_x32 ? 4 : 0)),
     };
-    return 0;
+    const struct sock_filter by_number[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, X32_BIT, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, UINT32_MAX, 0, 1),
+        BPF_STMT(BPF_JMP | BPF_JA, over),
+    };
+    append(p, by_arch, ARRAY_SIZE(by_arch));
+    if (is_x32)
+        append(p, by_number, ARRAY_SIZE(by_number));
+    append(p, body.code, body.n);
 }
 
 int seccomp_compile(const struct oci_seccomp *spec, struct seccomp_program *ret, struct error *e)
 {
-    uint32_t default_action;
+    _cleanup_(program_done) struct program all = {0};
+    _cleanup_(call_list_done) struct call_list calls = {0};
+    const struct sock_filter kill = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_THREAD);
+    uint32_t archs[ARCHS_MAX], default_action = 0;
 
     int r = check_flags(spec->flags, e);
     if (r < 0)
@@ -386,15 +461,28 @@ int seccomp_compile(const struct oci_seccomp *spec, struct seccomp_program *ret,
     if (r < 0)
         return r;
 
-    _cleanup_(contextp) scmp_filter_ctx ctx = seccomp_init(default_action);
-    if (!ctx)
-        return error_set(e, ERROR_UNSUPPORTED, EINVAL, STEP, action_name(spec->default_action),
-                         "use another defaultAction", "libseccomp refuses it");
-    (void)seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, OPTIMIZE_TREE);
-    r = add_architectures(ctx, spec, e);
-    for (size_t i = 0; i < spec->n_rules && r == 0; i++)
-        r = add_rule(ctx, spec, default_action, &spec->rules[i], e);
-    if (r < 0)
-        return r;
-    return build_program(ctx, spec, default_action, ret, e);
+    bool enosys =
+        spec->default_action == SECCOMP_RET_ERRNO && default_action != (SECCOMP_RET_ERRNO | ENOSYS);
+    for (size_t i = 0; i < spec->n_rules; i++) {
+        r = add_rule(&calls, spec, default_action, &spec->rules[i], e);
+        if (r < 0)
+            return r;
+    }
+    size_t n_archs = choose_architectures(spec, archs);
+    for (size_t i = 0; i < n_archs; i++) {
+        _cleanup_(program_done) struct program filter = {0};
+        r = compile_for(archs[i], default_action, &calls, &filter, e);
+        if (r < 0)
+            return r;
+        append_block(&all, archs[i], enosys, &filter);
+    }
+    append(&all, &kill, 1);
+    if (all.n > BPF_MAXINSNS)
+        return too_long(e);
+    *ret = (struct seccomp_program){
+        .filter = TAKE_PTR(all.code),
+        .len = (unsigned short)all.n,
+        .flags = spec->flags,
+    };
+    return 0;
 }

@@ -18,7 +18,7 @@ struct criu_find_env {
                                       /usr/local/sbin/criu */
     const char *path;              /* PATH, consulted last and never by root; may be NULL */
     uid_t euid;
-    unsigned stall_ms; /* criu_swrk.stall_ms of the probes */
+    unsigned stall_ms;       /* criu_swrk.stall_ms of the probes */
     int (*setup)(void *arg); /* as in criu_spawn, in a mount namespace of the probe's own */
     void *setup_arg;
 };
@@ -43,12 +43,12 @@ struct criu_swrk {
 
 struct criu_spawn {
     const char *binary;
-    int cgroup_fd;      /* >= 0: born inside (CLONE_INTO_CGROUP), and in a new cgroup namespace where
-                           new_cgroup_ns */
+    int cgroup_fd; /* >= 0: born inside (CLONE_INTO_CGROUP), and in a new cgroup namespace where
+                      new_cgroup_ns */
     bool new_cgroup_ns;
     bool private_mounts; /* own mount namespace, everything private */
-    /* Called in the child after its mount namespace exists, before exec: returns 0 or negative errno.
-     * Must not allocate. May be NULL. */
+    /* Called in the child after its mount namespace exists, before exec: returns 0 or negative
+     * errno. Must not allocate. May be NULL. */
     int (*setup)(void *arg);
     void *setup_arg;
     const int *inherit_fds; /* n_inherit (at most 256) descriptors of the caller that swrk gets as
@@ -58,12 +58,12 @@ struct criu_spawn {
 
 /* Starts `criu swrk 3`: descriptor 3 is its socket, 0/1 are /dev/null, 2 goes to stderr_fd, all
  * others closed; SIGCHLD unblocked; signal handlers default; environment PATH only; dies with
- * SIGKILL when the caller dies only if `die_with_parent` (a restore; a dump must be left to clean up
- * after itself). */
+ * SIGKILL when the caller dies only if `die_with_parent` (a restore; a dump must be left to clean
+ * up after itself). */
 int criu_spawn(const struct criu_spawn *how, bool die_with_parent, struct criu_swrk *ret,
                struct error *e);
-/* Closes the socket, waits for the process (kills it after 10 s) and frees. Nothing happens to one that
- * is all zero, or done before. */
+/* Closes the socket, waits for the process (kills it after 10 s) and frees. Nothing happens to one
+ * that is all zero, or done before. */
 void criu_swrk_done(struct criu_swrk *s);
 
 /* ---- version and features (C3) ---- */
@@ -72,7 +72,8 @@ struct criu_version {
     uint32_t major, minor, sublevel;
     char *gitid, *name;
 };
-/* major * 10000 + minor * 100 + sublevel; with a git id minor + 1 and no sublevel, as go-criu does. */
+/* major * 10000 + minor * 100 + sublevel; with a git id minor + 1 and no sublevel, as go-criu does.
+ */
 uint32_t criu_version_number(const struct criu_version *v);
 
 struct criu_features {
@@ -83,10 +84,10 @@ int criu_get_version(struct criu_swrk *s, struct criu_version *ret, struct error
 int criu_get_features(struct criu_swrk *s, struct criu_features *ret, struct error *e);
 void criu_version_done(struct criu_version *v);
 
-/* A CRIU that works here: the first candidate that is vetted, starts, and answers. One that can't work
- * is passed over with a note in the log; --criu PATH is the only candidate where given. When none is
- * left the error says how to install it, and why each was refused. Version and features come from one
- * swrk (keep_open), which has ended when this returns. */
+/* A CRIU that works here: the first candidate that is vetted, starts, and answers. One that can't
+ * work is passed over with a note in the log; --criu PATH is the only candidate where given. When
+ * none is left the error says how to install it, and why each was refused. Version and features
+ * come from one swrk (keep_open), which has ended when this returns. */
 struct criu_tool {
     char *path;
     struct criu_version version;
@@ -106,7 +107,10 @@ struct criu_inherit {
     int fd; /* number in swrk's own table: 4 + position in criu_spawn.inherit_fds */
 };
 
-enum criu_network_lock { CRIU_LOCK_NFTABLES = 2, CRIU_LOCK_SKIP = 3 }; /* criu_network_lock_method */
+enum criu_network_lock {
+    CRIU_LOCK_NFTABLES = 2,
+    CRIU_LOCK_SKIP = 3
+}; /* criu_network_lock_method */
 
 struct criu_options {
     int images_dir_fd, work_dir_fd; /* the caller's descriptors */
@@ -130,18 +134,19 @@ struct criu_options {
     unsigned stall_ms; /* no message for so long: swrk is killed, an error; 0: 10 min */
 };
 
-/* Notifications (action scripts by RPC). Returns 0, or negative errno with *e set to make CRIU give up
- * (before post-dump that rolls a dump back; up to post-restore it kills what was restored). `pid` is
- * the host pid of the root task, only with setup-namespaces, post-restore; `fd` is an orphan pts
- * master (ownership goes to the callback), else -EBADF. */
+/* Notifications (action scripts by RPC). Returns 0, or negative errno with *e set to make CRIU give
+ * up (before post-dump that rolls a dump back; up to post-restore it kills what was restored).
+ * `pid` is the host pid of the root task, only with setup-namespaces, post-restore; `fd` is an
+ * orphan pts master (ownership goes to the callback), else -EBADF. */
 typedef int (*criu_notify)(const char *script, pid_t pid, int fd, void *arg, struct error *e);
 
 /* Both send one request, answer notifications until the response, and wait for swrk to end. Cgroups
  * are never CRIU's business (manage_cgroups_mode IGNORE). On failure the error is made of CRIU's
  * log (criu_explain_log), or of the callback's error where that was the cause; e->log is
  * `work_dir_name`/log_file. A log of an earlier run is emptied first; a symlink in its place is
- * refused, for CRIU would write through it. A callback's refusal is an error even where CRIU went on
- * regardless (it does so from network-unlock on): what was restored is then the caller's to kill. */
+ * refused, for CRIU would write through it. A callback's refusal is an error even where CRIU went
+ * on regardless (it does so from network-unlock on): what was restored is then the caller's to
+ * kill. */
 int criu_dump(struct criu_swrk *s, const struct criu_options *o, const char *work_dir_name,
               criu_notify notify, void *arg, struct error *e);
 int criu_restore(struct criu_swrk *s, const struct criu_options *o, const char *work_dir_name,
@@ -149,9 +154,9 @@ int criu_restore(struct criu_swrk *s, const struct criu_options *o, const char *
 
 /* ---- its log ---- */
 
-/* Finds the telling lines in a log (at most 4 MiB from its end are read by the callers): the last error
- * lines before "Dumping FAILED" / "Restoring FAILED", without known noise, and for known ones what the
- * user can do. *ret_why is never empty; *ret_remedy may be NULL. Both newly allocated. */
+/* Finds the telling lines in a log (at most 4 MiB from its end are read by the callers): the last
+ * error lines before "Dumping FAILED" / "Restoring FAILED", without known noise, and for known ones
+ * what the user can do. *ret_why is never empty; *ret_remedy may be NULL. Both newly allocated. */
 void criu_explain_log(const char *log, size_t len, char **ret_why, char **ret_remedy);
 
 /* ---- the wire, for tests and fuzzing ---- */

@@ -140,7 +140,8 @@ static int empty_log(const struct job *j, struct error *e)
         return error_set(e, ERROR_CHECKPOINT, EEXIST, "write CRIU's log", j->o->log_file,
                          "remove it, or choose another work directory", "it is no regular file");
     if (ftruncate(fd, 0) < 0)
-        return error_set(e, ERROR_CHECKPOINT, errno, "write CRIU's log", j->o->log_file, NULL, NULL);
+        return error_set(e, ERROR_CHECKPOINT, errno, "write CRIU's log", j->o->log_file, NULL,
+                         NULL);
     return 0;
 }
 
@@ -150,8 +151,8 @@ static char *read_log(const struct criu_options *o, size_t *ret_len)
     *ret_len = 0;
     if (!o->log_file)
         return mem_strdup("");
-    _cleanup_close_ int fd = openat(log_dir(o), o->log_file,
-                                    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    _cleanup_close_ int fd =
+        openat(log_dir(o), o->log_file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size <= 0)
         return mem_strdup("");
@@ -194,14 +195,15 @@ static char *log_path(const struct job *j)
     return path_join(j->work_dir_name, j->o->log_file);
 }
 
-/* Makes the one error of a failed job. `first` is what the conversation broke off with, or NULL where
- * CRIU answered "no". swrk is ended. */
+/* Makes the one error of a failed job. `first` is what the conversation broke off with, or NULL
+ * where CRIU answered "no". swrk is ended. */
 static int job_failed(struct job *j, const struct error *first, const Criu__CriuResp *resp,
                       struct error *e)
 {
     int r;
 
-    criu_swrk_end(j->swrk, first && first->errnum == ETIMEDOUT ? 0 : CRIU_END_MS);
+    bool stuck = first && (first->errnum == ETIMEDOUT || first->errnum == EFBIG);
+    criu_swrk_end(j->swrk, stuck ? 0 : CRIU_END_MS);
     _cleanup_free_ char *log = log_path(j);
     if (j->refused) {
         r = j->refusal.errnum ? -j->refusal.errnum : -EINVAL;
@@ -267,16 +269,43 @@ static int answer_notification(struct job *j, const Criu__CriuNotify *n, int fd,
     return criu_rpc_send(j->swrk, &req, e);
 }
 
+static bool log_runs_away(const struct job *j)
+{
+    struct stat st;
+
+    return j->o->log_file &&
+           fstatat(log_dir(j->o), j->o->log_file, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           st.st_size > CRIU_LOG_RUNAWAY;
+}
+
+/* Waits in slices and looks at the log in between: on a truncated pages image CRIU 4.2's restorer
+ * reads for ever, and writes that into its log at each turn until the disk is full. */
+static int next_message(struct job *j, Criu__CriuResp **ret_resp, int *ret_fd, struct error *e)
+{
+    unsigned stall = j->o->stall_ms ? j->o->stall_ms : CRIU_STALL_MS;
+
+    for (unsigned waited = 0; waited < stall;) {
+        unsigned slice = MIN(stall - waited, 1000u);
+        int r = criu_rpc_receive(j->swrk, slice, ret_resp, ret_fd, e);
+        if (r != -ETIMEDOUT)
+            return r;
+        waited += slice;
+        if (log_runs_away(j))
+            return error_set(e, ERROR_CRIU, EFBIG, j->step, NULL, NULL,
+                             "CRIU's log grew without end");
+    }
+    return error_set(e, ERROR_CRIU, ETIMEDOUT, j->step, NULL, NULL, "CRIU said nothing for %u ms",
+                     stall);
+}
+
 /* Until the answer of `type` is there. */
 static int converse(struct job *j, Criu__CriuReqType type, Criu__CriuResp **ret_resp,
                     struct error *e)
 {
-    unsigned stall = j->o->stall_ms ? j->o->stall_ms : CRIU_STALL_MS;
-
     for (;;) {
         Criu__CriuResp *resp;
         int fd;
-        int r = criu_rpc_receive(j->swrk, stall, &resp, &fd, e);
+        int r = next_message(j, &resp, &fd, e);
         if (r < 0)
             return r;
         if (resp->type == CRIU__CRIU_REQ_TYPE__NOTIFY) {

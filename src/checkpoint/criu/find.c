@@ -124,8 +124,8 @@ static int probe_failed(struct criu_swrk *s, const char *step, const char *errms
     }
     if (why)
         strbuf_addf(&b, ": %s", why);
-    int r = error_set(e, ERROR_CRIU, first.errnum, step, s->binary, remedy ? remedy : REMEDY_INSTALL,
-                      "%s", b.s);
+    int r = error_set(e, ERROR_CRIU, first.errnum, step, s->binary,
+                      remedy ? remedy : REMEDY_INSTALL, "%s", b.s);
     strbuf_done(&b);
     error_done(&first);
     return r;

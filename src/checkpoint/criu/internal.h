@@ -10,6 +10,7 @@
 #define CRIU_PACKET_MAX ((size_t)1024 * 1024)
 #define CRIU_STDERR_MAX ((size_t)64 * 1024)
 #define CRIU_LOG_MAX ((size_t)4 * 1024 * 1024)
+#define CRIU_LOG_RUNAWAY ((off_t)256 * 1024 * 1024)
 #define CRIU_PROBE_MS 30000u
 #define CRIU_STALL_MS (10u * 60 * 1000)
 #define CRIU_END_MS 10000 /* how long a swrk may take to end by itself */
@@ -19,9 +20,9 @@
 /* Sends one request; *e is set. -EPIPE: swrk is gone. */
 int criu_rpc_send(struct criu_swrk *s, const Criu__CriuReq *req, struct error *e);
 
-/* The next message. 0, or with *e set: -EPIPE where swrk ended, -ETIMEDOUT after stall_ms without one,
- * -EBADMSG where it can't be understood. *ret_fd is the descriptor that came with it or -EBADF; the
- * caller owns both. */
+/* The next message. 0, or with *e set: -EPIPE where swrk ended, -ETIMEDOUT after stall_ms without
+ * one, -EBADMSG where it can't be understood. *ret_fd is the descriptor that came with it or
+ * -EBADF; the caller owns both. */
 int criu_rpc_receive(struct criu_swrk *s, unsigned stall_ms, Criu__CriuResp **ret_resp, int *ret_fd,
                      struct error *e);
 

@@ -19,14 +19,9 @@
 
 /* Errors that CRIU lives with, and the lines that end a failed run. */
 static const char *const noise[] = {
-    "Can't setup RLIMIT_NOFILE",
-    "cgroupd: recv req error",
-    "Address already assigned",
-    "No parent image found",
-    "can't read the kdat cache",
-    "Dumping FAILED",
-    "Pre-dumping FAILED",
-    "Restoring FAILED",
+    "Can't setup RLIMIT_NOFILE", "cgroupd: recv req error",   "Address already assigned",
+    "No parent image found",     "can't read the kdat cache", "Dumping FAILED",
+    "Pre-dumping FAILED",        "Restoring FAILED",
 };
 
 /* What follows from an error reported before: told only where nothing better is there. */
@@ -42,6 +37,15 @@ static const char *const consequences[] = {
     "killed by signal",
     "Can't open cwd",
     "Killing processes because of failure",
+    "Can't wait or bad status",
+    "reported by netlink",
+    "Unknown peer net namespace",
+    "Can't fixup VMA's fd",
+    "Can't unshare net-namespace",
+    "For Go programs",
+    /* CRIU looks for these on every restore, and can do without. */
+    "execvp(\"ip",
+    "restore -V failed",
     "A few mount points can't be mounted",
 };
 
@@ -52,16 +56,17 @@ struct advice {
     const char *also; /* must be there too, or NULL */
     bool any_line;    /* a warning or a plain message says it, no error line does */
     const char *remedy;
+    const char *instead; /* shown in place of a line that would tell nobody anything */
 };
 
 #define RESTORE_FILES "put the container's files back as they were at the checkpoint"
 #define NEWER_CRIU "use a newer criu: run scripts/install-criu"
-#define ROOM_FOR_IMAGES                                                                            \
-    "free space, or choose other directories by --image-path and --work-path"
+#define ROOM_FOR_IMAGES "free space, or choose other directories by --image-path and --work-path"
+#define BAD_IMAGES "restore another checkpoint: an image of this one is damaged or missing"
 #define HOST_FIREWALL "load the kernel's nf_tables module"
 
-/* Sure signs: the first line that shows one is the cause. Sources: CRIU's messages up to 4.2, and the
- * reports collected in its issue tracker. */
+/* Sure signs: the last error that shows one is the cause, for what CRIU merely tried comes early.
+ * Sources: CRIU's messages up to 4.2, and the reports in its issue tracker. */
 static const struct advice advices[] = {
     /* connections and sockets */
     {"Connected TCP socket in image", NULL, false, "restore with --tcp-established"},
@@ -106,7 +111,8 @@ static const struct advice advices[] = {
      "end every process that was brought in from outside (exec)"},
 
     /* files */
-    {"file locks are hold", NULL, false, "pass --file-locks, or let the container release its locks"},
+    {"file locks are hold", NULL, false,
+     "pass --file-locks, or let the container release its locks"},
     {"Can't lookup mount=", NULL, false,
      "give that descriptor something CRIU can find again: a pipe, or a file inside the container"},
     {"Open files on overmounted mounts", NULL, false,
@@ -131,6 +137,10 @@ static const struct advice advices[] = {
      "declare the mount in the container's config: it was made from outside"},
     {"No mapping for", "mountpoint", false,
      "restore with a config that has the same mounts as at the checkpoint"},
+    {"Failed to open_tree", "No such file or directory", false,
+     "make what the config's mount points to: it is not there on this machine"},
+    {"Can't stat mountpoint", "No such file or directory", false,
+     "make that directory or file in the container's root file system"},
     {"autofs not supported", NULL, false, "unmount the autofs inside the container"},
 
     /* kinds of descriptors and memory CRIU does not know */
@@ -144,8 +154,10 @@ static const struct advice advices[] = {
     {"bpf-link", NULL, false, "close the BPF link: CRIU can't save it"},
     {"[bpf", NULL, false, "close the BPF object: CRIU can't save it"},
     {"landlock", "of that type", false, "close the Landlock ruleset: CRIU can't save it"},
-    {"of that type", NULL, false, "let the container close that descriptor: CRIU can't save its kind"},
-    {"Unknown shit", NULL, false, "let the container close that descriptor: CRIU can't save its kind"},
+    {"of that type", NULL, false,
+     "let the container close that descriptor: CRIU can't save its kind"},
+    {"Unknown shit", NULL, false,
+     "let the container close that descriptor: CRIU can't save its kind"},
     {"Can't handle non-regular mapping", NULL, false,
      "let the container unmap that device: CRIU can't save its memory"},
     {"Unsupported mapping found", NULL, false,
@@ -169,8 +181,13 @@ static const struct advice advices[] = {
     {"Locking network failed using nftables", NULL, false, HOST_FIREWALL},
     {"Locking connection failed using nftables", NULL, false, HOST_FIREWALL},
     {"Locking network failed", NULL, false, HOST_FIREWALL ", or install iptables"},
-    {"iptables-restore", "No such file or directory", false, HOST_FIREWALL ", or install iptables"},
+    {"execvp(\"ip", "No such file or directory", false, HOST_FIREWALL ", or install iptables"},
     {"nftables", "not supported", false, HOST_FIREWALL},
+
+    {"Unable to find an external netns", NULL, false,
+     "name the network namespace to restore into, as the config did at the checkpoint"},
+    {"Can't restore link", NULL, false,
+     "remove the network interface that has its name here, or leave the network to the engine"},
 
     /* processes */
     {"Can't fork for", "File exists", false,
@@ -190,6 +207,15 @@ static const struct advice advices[] = {
     {"Can't dump a pid namespace without the process init", NULL, false,
      "checkpoint the container's first process, not another"},
     {"Zombies with threads", NULL, false, "try again when the container has reaped its zombies"},
+
+    /* damaged images */
+    {"Magic doesn't match", NULL, false, BAD_IMAGES},
+    {"Failed unpacking object", NULL, false, BAD_IMAGES},
+    {"Unexpected EOF on", NULL, false, BAD_IMAGES},
+    {"bytes while", "expected", false, BAD_IMAGES},
+    {"`- returned 0", NULL, true, BAD_IMAGES, "an image of memory pages ends too early"},
+    {"mage corrupted", NULL, false, BAD_IMAGES},
+    {"Image corruption", NULL, false, BAD_IMAGES},
 
     /* the kernel, the machine, versions */
     {"Tracking memory is not available", NULL, false,
@@ -213,7 +239,8 @@ static const struct advice advices[] = {
     {"Images corrupted or too old", NULL, false,
      "restore with the criu that made the checkpoint, or a newer one"},
     {"vdso: ", NULL, false, NEWER_CRIU ", for this kernel's vDSO is unknown to it"},
-    {"rseq", NULL, false, "use Linux 5.13 and criu 3.17, or newer, which know restartable sequences"},
+    {"rseq", NULL, false,
+     "use Linux 5.13 and criu 3.17, or newer, which know restartable sequences"},
     {"more capabilities than this CRIU supports", NULL, false, NEWER_CRIU},
     {"cpu: ", NULL, false, "restore on a machine whose processor has the same features"},
     {"Time namespaces are not supported", NULL, false, "use Linux 5.6 or newer"},
@@ -225,7 +252,8 @@ static const struct advice advices[] = {
     {"can't write lsm profile", NULL, false,
      "load the container's AppArmor profile or SELinux policy before the restore"},
     {"Cannot allocate memory", NULL, false,
-     "raise the container's memory limit: CRIU needs room within it, or free memory on the machine"},
+     "raise the container's memory limit: CRIU needs room within it, or free memory on the "
+     "machine"},
 };
 
 /* Read only in the line already found to be the cause: they are common in harmless lines. */
@@ -267,8 +295,8 @@ static bool next_line(const char **p, const char *end, struct line *ret)
     return true;
 }
 
-/* The message behind "Error (file:line): ", which must begin where CRIU puts it: behind a time and a
- * pid. */
+/* The message behind "Error (file:line): ", which must begin where CRIU puts it: behind a time and
+ * a pid. */
 static bool error_message(struct line l, struct line *ret)
 {
     static const char tag[] = "Error (";
@@ -281,8 +309,10 @@ static bool error_message(struct line l, struct line *ret)
         return false;
     q += 3;
     const char *end = l.s + l.n;
-    while (q < end && (*q == ' ' || *q == '\t' || *q == '`' || *q == '-'))
+    while (q < end && (*q == ' ' || *q == '\t'))
         q++;
+    if (end - q > 3 && memcmp(q, "`- ", 3) == 0)
+        q += 3;
     while (end > q && (end[-1] == ' ' || end[-1] == '\r'))
         end--;
     if (q == end)
@@ -291,7 +321,8 @@ static bool error_message(struct line l, struct line *ret)
     return true;
 }
 
-static const struct advice *advise(const struct advice *list, size_t n, struct line l, bool is_error)
+static const struct advice *advise(const struct advice *list, size_t n, struct line l,
+                                   bool is_error)
 {
     for (size_t i = 0; i < n; i++)
         if ((is_error || list[i].any_line) && has(l, list[i].pattern) &&
@@ -352,8 +383,9 @@ static void last_run(const char *log, size_t len, const char **ret_start, const 
 struct findings {
     struct line strong[LINES_SHOWN], weak[LINES_SHOWN];
     size_t n_strong, n_weak;
-    struct line known;
+    struct line known; /* shows a sure sign */
     const struct advice *advice;
+    bool from_error; /* it is an error line */
 };
 
 /* Keeps the last few, without repetitions. */
@@ -393,21 +425,23 @@ static void look_at(struct findings *f, struct line l)
         message = plain_message(l);
     else if (has_any(message, noise, ARRAY_SIZE(noise)))
         return;
-    if (!f->advice) {
-        f->advice = advise(advices, ARRAY_SIZE(advices), message, is_error);
-        if (f->advice)
-            f->known = message;
-    }
-    if (!is_error)
+    bool weak = is_error && has_any(message, consequences, ARRAY_SIZE(consequences));
+    if (is_error)
+        keep(weak ? f->weak : f->strong, weak ? &f->n_weak : &f->n_strong, message);
+    if (weak || (!is_error && f->from_error))
         return;
-    if (has_any(message, consequences, ARRAY_SIZE(consequences)))
-        keep(f->weak, &f->n_weak, message);
-    else
-        keep(f->strong, &f->n_strong, message);
+    const struct advice *advice = advise(advices, ARRAY_SIZE(advices), message, is_error);
+    if (advice) {
+        f->advice = advice;
+        f->known = message;
+        f->from_error = is_error;
+    }
 }
 
 bool criu_log_explain(const char *log, size_t len, char **ret_why, char **ret_remedy)
 {
+    if (len == 0)
+        return false;
     if (len > CRIU_LOG_MAX) {
         log += len - CRIU_LOG_MAX;
         len = CRIU_LOG_MAX;
@@ -422,11 +456,15 @@ bool criu_log_explain(const char *log, size_t len, char **ret_why, char **ret_re
     struct line *list = f.n_strong ? f.strong : f.weak;
     size_t n = f.n_strong ? f.n_strong : f.n_weak;
     if (f.advice) {
+        if (f.advice->instead)
+            f.known = (struct line){f.advice->instead, strlen(f.advice->instead)};
         list = &f.known;
         n = 1;
     }
     if (n == 0)
         return false;
+    for (size_t i = 0; i < n && !f.advice; i++)
+        f.advice = advise(advices, ARRAY_SIZE(advices), list[i], true);
     for (size_t i = 0; i < n && !f.advice; i++)
         f.advice = advise(last_resorts, ARRAY_SIZE(last_resorts), list[i], true);
 
@@ -450,6 +488,8 @@ void criu_explain_log(const char *log, size_t len, char **ret_why, char **ret_re
 
 char *criu_log_last_line(const char *text, size_t len)
 {
+    if (len == 0)
+        return NULL;
     const char *p = text, *end = text + len;
     struct line l, last = {0};
 

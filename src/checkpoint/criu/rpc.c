@@ -104,9 +104,9 @@ int criu_rpc_send(struct criu_swrk *s, const Criu__CriuReq *req, struct error *e
     int errnum = k < 0 ? errno : EMSGSIZE;
     if (errnum == ECONNRESET || errnum == EPIPE)
         return ended(e);
-    return error_set(e, ERROR_CRIU, errnum, "send CRIU a request", NULL, NULL,
-                     errnum == EMSGSIZE ? "the request is %zu bytes, more than a socket takes" : NULL,
-                     n);
+    return error_set(
+        e, ERROR_CRIU, errnum, "send CRIU a request", NULL, NULL,
+        errnum == EMSGSIZE ? "the request is %zu bytes, more than a socket takes" : NULL, n);
 }
 
 static int64_t now_ms(void)

@@ -210,7 +210,8 @@ int criu_spawn(const struct criu_spawn *how, bool die_with_parent, struct criu_s
     s.pid = clone_child(&plan, &s.pidfd);
     if (s.pid < 0)
         return error_set(e, ERROR_CRIU, -s.pid,
-                         how->cgroup_fd >= 0 ? "start CRIU in the container's cgroup" : "start CRIU",
+                         how->cgroup_fd >= 0 ? "start CRIU in the container's cgroup"
+                                             : "start CRIU",
                          how->binary, NULL, NULL);
     theirs = fd_close(theirs);
     to_parent = fd_close(to_parent);
@@ -238,9 +239,9 @@ static bool reap(struct criu_swrk *s, int wait_ms)
     while (r < 0 && errno == EINTR);
     s->ended = true;
     /* ECHILD where the caller ignores SIGCHLD. */
-    s->wait_status = r < 0                        ? -1
-                     : si.si_code == CLD_EXITED   ? W_EXITCODE(si.si_status, 0)
-                                                  : W_EXITCODE(0, si.si_status);
+    s->wait_status = r < 0                      ? -1
+                     : si.si_code == CLD_EXITED ? W_EXITCODE(si.si_status, 0)
+                                                : W_EXITCODE(0, si.si_status);
     return true;
 }
 
