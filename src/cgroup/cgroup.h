@@ -24,10 +24,13 @@ struct cgroup_host {
     char **v1_controllers; /* bound to v1 hierarchies, as "memory (/sys/fs/cgroup/memory)" */
 };
 
+/* Timeouts are in milliseconds; a negative one never ends. */
+
 /* Reads a mountinfo text (proc_pid_mountinfo(5)) and cgroup.controllers. `procfd` is an open procfs
  * (AT_FDCWD: /proc). No cgroup2 mount is not an error here: layout says so. Where several cgroup2
  * mounts exist, the one at /sys/fs/cgroup, else the one at the shortest path whose mounted root is
- * "/", is taken. Octal escapes in paths are decoded. */
+ * "/", is taken; one that is hidden below another mount counts as none. Octal escapes in paths are
+ * decoded. */
 int cgroup_host_probe(int procfd, struct cgroup_host *ret, struct error *e);
 void cgroup_host_done(struct cgroup_host *host);
 
@@ -43,24 +46,25 @@ int cgroup_choose_path(const struct cgroup_host *host, const char *cgroups_path,
 
 /* Makes the directory with parents and opens it (O_PATH | O_DIRECTORY; usable for
  * CLONE_INTO_CGROUP). One that exists and holds processes (own or below) is ERROR_EXISTS; an empty
- * one is taken over. A parent that vanishes meanwhile is made again, a bounded number of times. */
+ * one is taken over, thawed if it was left frozen. A parent that vanishes meanwhile is made again, a bounded number of times. */
 int cgroup_create(const struct cgroup_host *host, const char *path, int *ret_fd, struct error *e);
 
 /* Removes it and whatever is below; then parents below the mount while they are empty and named
  * "nucleus". A cgroup that is not there is fine. `kill`: cgroup.kill first, and wait for
  * cgroup.events to say populated 0 (poll(2), at most timeout_ms). Not empty without `kill` is
- * -EBUSY. */
+ * -EBUSY, after timeout_ms (0: at once), so that processes that are just dying are waited for. */
 int cgroup_remove(const struct cgroup_host *host, const char *path, bool kill, int timeout_ms,
                   struct error *e);
 
-/* Writes cgroup.kill (Linux 5.14) and waits until nothing is left, as above. */
+/* Writes cgroup.kill (Linux 5.14; before that SIGKILL to each) and waits until nothing is left, as
+ * above. A cgroup that is not there is fine. */
 int cgroup_kill(const char *path, int timeout_ms, struct error *e);
 
 /* Every process in the cgroup and below gets the signal: read, signal by pidfd, until a pass finds
- * no new one. */
+ * no new one. SIGKILL goes by cgroup.kill. Missing cgroup: -ENOENT. */
 int cgroup_signal_all(const char *path, int sig, struct error *e);
 
-/* pids in it and below, in the kernel's order, newly allocated. */
+/* pids in it and below, in the kernel's order, newly allocated. Missing cgroup: -ENOENT. */
 int cgroup_pids(const char *path, pid_t **ret, size_t *ret_n, struct error *e);
 
 /* cgroup.freeze, then waits on cgroup.events until "frozen" says so, at most timeout_ms. When a
@@ -70,8 +74,8 @@ int cgroup_freeze(const char *path, bool freeze, int timeout_ms, struct error *e
 bool cgroup_is_frozen(const char *path);
 bool cgroup_is_populated(const char *path);
 
-/* M2: limits as the kernel states them. UINT64_MAX in a value is "max" (null in JSON); has_x false
- * where the controller's file is missing. */
+/* M2: limits as the kernel states them. UINT64_MAX in a value is "max" (null in JSON), as
+ * it is where the controller's file is missing. cpu.weight 0 (cpu.idle is set) reads as none. */
 struct cgroup_io_limit {
     char *device;                      /* "MAJ:MIN" */
     uint64_t riops, wiops, rbps, wbps; /* UINT64_MAX: max */
@@ -96,11 +100,14 @@ int cgroup_read_limits(const char *path, struct cgroup_limits *ret, struct error
 /* Writes the limits that are set into a cgroup's files (restore, C13). A limit whose controller has
  * no file there: the controller is enabled down the path (cgroup.subtree_control, only where it is
  * not already) or, when the host's hierarchy lacks it, ERROR_CGROUP names the controller and where
- * it is bound (cgroup_host.v1_controllers). */
+ * it is bound (cgroup_host.v1_controllers). What is the kernel's default anyway ("max" of cpu.max,
+ * weight 100) is written where there is a file and asks for no controller. */
 int cgroup_write_limits(const struct cgroup_host *host, const char *path,
                         const struct cgroup_limits *l, struct error *e);
 
-/* The parsers of single files, for tests and fuzzing. Each takes the file's text. */
+/* The parsers of single files, for tests and fuzzing. Each takes the file's text, with or without
+ * the newline at the end. -EINVAL, -ERANGE; events: -ENOENT where the key is not there; io.max:
+ * -E2BIG above 4096 devices. */
 int cgroup_parse_max(const char *text, uint64_t *ret);                         /* "max" or number */
 int cgroup_parse_cpu_max(const char *text, uint64_t *quota, uint64_t *period); /* "max 100000" */
 int cgroup_parse_io_max(const char *text, struct cgroup_io_limit **ret, size_t *ret_n);

@@ -101,6 +101,24 @@ uint32_t criu_version_number(const struct criu_version *v)
     return v->gitid ? n + 100 : n + v->sublevel;
 }
 
+/* A CRIU up to 4.1 that can't start on this kernel refuses FEATURE_CHECK without a word: `criu
+ * check` says why. */
+static bool ask_check(const struct criu_swrk *s, char **ret_why, char **ret_remedy)
+{
+    static const char *const argv[] = {"criu", "check", NULL};
+    struct criu_spawn how = {.binary = s->binary, .cgroup_fd = -EBADF};
+    struct criu_swrk check;
+
+    if (criu_spawn_args(&how, argv, true, &check, NULL) < 0)
+        return false;
+    criu_swrk_end(&check, s->stall_ms ? (int)s->stall_ms : CRIU_END_MS);
+    size_t len;
+    _cleanup_free_ char *said = criu_swrk_stderr(&check, &len);
+    bool failed = check.wait_status != 0;
+    criu_swrk_done(&check);
+    return failed && criu_log_explain(said, len, ret_why, ret_remedy);
+}
+
 /* Why a probe failed, in CRIU's own words where it left any. Ends swrk. */
 static int probe_failed(struct criu_swrk *s, const char *step, const char *errmsg, struct error *e)
 {
@@ -111,8 +129,9 @@ static int probe_failed(struct criu_swrk *s, const char *step, const char *errms
     size_t len;
     _cleanup_free_ char *said = criu_swrk_stderr(s, &len);
     _cleanup_free_ char *why = NULL, *remedy = NULL;
-    if (!criu_log_explain(said, len, &why, &remedy) &&
-        !(errmsg && criu_log_explain(errmsg, strlen(errmsg), &why, &remedy)))
+    if (!(errmsg && criu_log_explain(errmsg, strlen(errmsg), &why, &remedy)) &&
+        !(first.errnum == ENOTSUP && ask_check(s, &why, &remedy)) &&
+        !criu_log_explain(said, len, &why, &remedy))
         why = criu_log_last_line(said, len);
 
     struct strbuf b = {0};

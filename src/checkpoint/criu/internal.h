@@ -28,6 +28,10 @@ int criu_rpc_receive(struct criu_swrk *s, unsigned stall_ms, Criu__CriuResp **re
 
 /* ---- spawn.c ---- */
 
+/* criu_spawn with other arguments than "swrk 3". NULL-terminated, argv[0] included. */
+int criu_spawn_args(const struct criu_spawn *how, const char *const *argv, bool die_with_parent,
+                    struct criu_swrk *ret, struct error *e);
+
 /* Closes the socket and waits for swrk, at most wait_ms; kills it then. Idempotent. */
 void criu_swrk_end(struct criu_swrk *s, int wait_ms);
 

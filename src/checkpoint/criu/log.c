@@ -38,6 +38,8 @@ static const char *const consequences[] = {
     "Can't open cwd",
     "Killing processes because of failure",
     "Can't wait or bad status",
+    "Could not initialize kernel features detection",
+    "failed when initializing kerndat",
     "reported by netlink",
     "Unknown peer net namespace",
     "Can't fixup VMA's fd",
@@ -431,11 +433,11 @@ static void look_at(struct findings *f, struct line l)
     if (weak || (!is_error && f->from_error))
         return;
     const struct advice *advice = advise(advices, ARRAY_SIZE(advices), message, is_error);
-    if (advice) {
-        f->advice = advice;
-        f->known = message;
-        f->from_error = is_error;
-    }
+    if (!advice || (is_error && f->from_error && streq(advice->remedy, f->advice->remedy)))
+        return; /* the first of a chain tells most */
+    f->advice = advice;
+    f->known = message;
+    f->from_error = is_error;
 }
 
 bool criu_log_explain(const char *log, size_t len, char **ret_why, char **ret_remedy)

@@ -52,6 +52,7 @@ struct plan {
     pid_t parent;
     int sk, null, err, report;
     int *moved; /* room for 3 + n_inherit */
+    const char *const *argv;
 };
 
 static _noreturn_ void give_up(int report, enum step step, int errnum)
@@ -131,10 +132,9 @@ static _noreturn_ void child(const struct plan *p)
     int report = arrange_descriptors(p);
     if (report < 0)
         give_up(p->report, STEP_DESCRIPTORS, -report);
-    static const char *const argv[] = {"criu", "swrk", "3", NULL};
     static const char *const envp[] = {
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
-    (void)execve(p->how->binary, (char *const *)argv, (char *const *)envp);
+    (void)execve(p->how->binary, (char *const *)p->argv, (char *const *)envp);
     give_up(report, STEP_EXEC, errno);
 }
 
@@ -177,6 +177,14 @@ static pid_t clone_child(const struct plan *p, int *ret_pidfd)
 int criu_spawn(const struct criu_spawn *how, bool die_with_parent, struct criu_swrk *ret,
                struct error *e)
 {
+    static const char *const argv[] = {"criu", "swrk", "3", NULL};
+
+    return criu_spawn_args(how, argv, die_with_parent, ret, e);
+}
+
+int criu_spawn_args(const struct criu_spawn *how, const char *const *argv, bool die_with_parent,
+                    struct criu_swrk *ret, struct error *e)
+{
     if (how->n_inherit > INHERIT_MAX)
         return error_set(e, ERROR_INTERNAL, E2BIG, "start CRIU", how->binary, NULL, NULL);
 
@@ -204,6 +212,7 @@ int criu_spawn(const struct criu_spawn *how, bool die_with_parent, struct criu_s
         .err = err,
         .report = to_parent,
         .moved = moved,
+        .argv = argv,
     };
     struct criu_swrk s;
     swrk_init(&s);
