@@ -46,7 +46,8 @@ int cgroup_choose_path(const struct cgroup_host *host, const char *cgroups_path,
 
 /* Makes the directory with parents and opens it (O_PATH | O_DIRECTORY; usable for
  * CLONE_INTO_CGROUP). One that exists and holds processes (own or below) is ERROR_EXISTS; an empty
- * one is taken over, thawed if it was left frozen. A parent that vanishes meanwhile is made again, a bounded number of times. */
+ * one is taken over, thawed if it was left frozen. A parent that vanishes meanwhile is made again, a
+ * bounded number of times. */
 int cgroup_create(const struct cgroup_host *host, const char *path, int *ret_fd, struct error *e);
 
 /* Removes it and whatever is below; then parents below the mount while they are empty and named

@@ -21,7 +21,7 @@
  * here; removing goes on much further, since it holds one descriptor however deep it is. */
 #define WALK_DEPTH_MAX 128
 #define REMOVE_DEPTH_MAX 65536
-#define CREATE_TRIES 16
+#define CREATE_TRIES 64
 #define SIGNAL_PASSES 256
 #define SIGNAL_CHUNK 64
 

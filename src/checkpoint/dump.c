@@ -98,45 +98,16 @@ static int find_externals(struct dump *d, struct error *e)
     return rootfs_externals(&d->plan, root, &d->externals, &d->n_externals, e);
 }
 
-/* Network interfaces beside lo, by /proc/PID/net/dev (two lines of heading, one an interface). */
-static int has_other_interfaces(pid_t pid, bool *ret, struct error *e)
+/* Locking keeps segments from getting lost or refused while a connection is half gone, or half back:
+ * also in a network namespace with nothing but lo, where all who could send are frozen, for data that
+ * was written but not yet sent goes out while CRIU restores one end, before the other exists (EPIPE,
+ * soccr/soccr.c). Without TCP to keep there is nothing to lose, and a lock in the host's own
+ * namespace would stay there until the container is restored. */
+static enum criu_network_lock choose_network_lock(const struct dump *d)
 {
-    _cleanup_free_ char *path = str_printf("/proc/%d/net/dev", (int)pid), *text = NULL;
-    int r = file_read_at(AT_FDCWD, path, 0, 1u << 20, &text, NULL);
-    if (r < 0)
-        return error_errno(e, r, "read", path);
-    *ret = false;
-    int n = 0;
-    for (const char *line = text; line && *line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        if (*line == '\0' || n++ < 2)
-            continue;
-        const char *name = line + strspn(line, " ");
-        if (!str_after(name, "lo:"))
-            *ret = true;
-    }
-    return 0;
-}
+    bool can_skip = criu_version_number(&d->tool.version) >= CRIU_HAS_LOCK_SKIP;
 
-/* Locking keeps peers outside from finding a connection half gone. In a network namespace of its own
- * with nothing but lo there is no outside: everybody who could send is frozen. Without TCP to keep there
- * is nothing to lose either, and a lock in the host's own namespace would stay there until the
- * container is restored. */
-static int choose_network_lock(struct dump *d, enum criu_network_lock *ret, struct error *e)
-{
-    bool others = true;
-
-    *ret = CRIU_LOCK_NFTABLES;
-    if (criu_version_number(&d->tool.version) < CRIU_HAS_LOCK_SKIP)
-        return 0;
-    if (d->spec->new_namespaces & CLONE_NEWNET) {
-        int r = has_other_interfaces(d->s->pid, &others, e);
-        if (r < 0)
-            return r;
-    }
-    if (!others || !d->o->tcp_established)
-        *ret = CRIU_LOCK_SKIP;
-    return 0;
+    return can_skip && !d->o->tcp_established ? CRIU_LOCK_SKIP : CRIU_LOCK_NFTABLES;
 }
 
 static int inspect(struct dump *d, struct error *e)
@@ -316,13 +287,11 @@ static int run_criu(struct dump *d, struct error *e)
         .n_ext_mounts = d->n_externals,
         .external = external,
         .ghost_limit = GHOST_LIMIT,
+        .network_lock = choose_network_lock(d),
     };
 
     for (size_t i = 0; i < d->n_externals; i++)
         mounts[i] = (struct criu_pair){d->externals[i].dest, d->externals[i].dest};
-    int r = choose_network_lock(d, &options.network_lock, e);
-    if (r < 0)
-        return r;
 
     struct criu_spawn how = {
         .binary = d->tool.path,
@@ -331,7 +300,7 @@ static int run_criu(struct dump *d, struct error *e)
         .setup = private_mounts_setup,
         .setup_arg = &d->mounts,
     };
-    r = criu_spawn(&how, false, &d->swrk, e);
+    int r = criu_spawn(&how, false, &d->swrk, e);
     if (r < 0)
         return r;
     r = guardian_start(&d->guardian, undo_dump, d, e);

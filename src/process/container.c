@@ -247,6 +247,24 @@ static int tear_down(const struct state *s, struct error *e)
     return 0;
 }
 
+/* Of a command that was killed before it had saved the record, or after it had removed it. Who holds
+ * the lock is still at work, and takes care of them himself. */
+static void remove_traces(const struct store *store, const char *id)
+{
+    _cleanup_lock_ struct state_lock lock = {.fd = -EBADF};
+    _cleanup_state_ struct state *s = NULL;
+    struct error absent = {0};
+
+    if (state_id_check(id, NULL) < 0 || state_lock(store, id, true, &lock, NULL) < 0)
+        return;
+    if (store_load(store, id, &s, &absent) < 0 && absent.code == ERROR_NOT_FOUND) {
+        leftovers_remove_work(store, id);
+        leftovers_remove_logs(store, id);
+        (void)store_remove(store, id, NULL);
+    }
+    error_done(&absent);
+}
+
 int container_delete(const struct store *store, const char *ref, bool force, struct error *e)
 {
     _cleanup_lock_ struct state_lock lock = {.fd = -EBADF};
@@ -257,6 +275,7 @@ int container_delete(const struct store *store, const char *ref, bool force, str
         bool absent = found.code == ERROR_NOT_FOUND;
         if (force && absent) {
             error_done(&found);
+            remove_traces(store, ref);
             return 0;
         }
         error_move(e, &found);

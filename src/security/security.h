@@ -29,12 +29,13 @@ void seccomp_program_done(struct seccomp_program *p);
  * runtime does, except when the rule's action is stricter than the default: then the name being
  * unknown would open what was asked to be closed… that is an error. Architectures: the native one
  * is always there; of the others those whose programs this kernel can run (x86 and x32 beside
- * x86-64), the rest is skipped, and calls of an architecture that is not listed kill. An action, flag or operator the library or kernel can't do is ERROR_UNSUPPORTED.
- * SECCOMP_RET_USER_NOTIF is ERROR_UNSUPPORTED. Where the default action is ERRNO, system calls
- * newer than the library (numbers above the highest it knows) answer ENOSYS, so that libcs fall
- * back. Two conditions on one argument of a rule are alternatives, as runc and crun have it. Of two
- * rules for one call without conditions the first holds (libseccomp); the same conditions with two
- * actions are ERROR_CONFIG. */
+ * x86-64), the rest is skipped, and calls of an architecture that is not listed kill. An action,
+ * flag or operator the library or kernel can't do is ERROR_UNSUPPORTED. SECCOMP_RET_USER_NOTIF is
+ * ERROR_UNSUPPORTED. Where the default action is ERRNO, system calls newer than the library
+ * (numbers above the highest it knows) answer ENOSYS, so that libcs fall back. Two conditions on
+ * one argument of a rule are alternatives, as runc and crun have it. Of two rules for one call
+ * without conditions the first holds (libseccomp); the same conditions with two actions are
+ * ERROR_CONFIG. */
 int seccomp_compile(const struct oci_seccomp *spec, struct seccomp_program *ret, struct error *e);
 
 /* Everything about credentials, as plain data. */
@@ -50,8 +51,8 @@ struct security_plan {
 };
 
 /* Plans from a validated spec. A capability the kernel does not know, one in ambient without
- * permitted and inheritable, effective beyond permitted, and inheritable beyond bounding are errors (runc drops some in
- * silence). */
+ * permitted and inheritable, effective beyond permitted, and inheritable beyond bounding are errors
+ * (runc drops some in silence). */
 int security_plan(const struct oci_process *process, const struct oci_seccomp *seccomp,
                   struct security_plan *ret, struct error *e);
 void security_plan_done(struct security_plan *plan);

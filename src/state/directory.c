@@ -77,20 +77,22 @@ static int close_to_others(int fd, const char *path, uid_t euid, struct error *e
     return 0;
 }
 
-/* S8: nothing tells better whether files can be made than making one. */
+/* S8: nothing tells better whether files can be made than making one. It has one name for all, so
+ * that what a killed command left goes with the next one's; to find it gone is as good, for then
+ * another command has just done the same. */
 static int probe(int dirfd, const char *path, struct error *e)
 {
+    static const char name[] = ".probe";
+
     for (unsigned i = 0;; i++) {
-        _cleanup_free_ char *name = str_printf(".probe.%d.%u", (int)getpid(), i);
         _cleanup_close_ int fd =
             openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        bool there = fd < 0 && errno == EEXIST && i < 100;
 
-        /* Left behind by a killed one, or a process of the same number in another namespace. */
-        if (fd < 0 && errno == EEXIST && i < 100)
-            continue;
-        if (fd < 0 || unlinkat(dirfd, name, 0) < 0)
+        if ((fd < 0 && !there) || (unlinkat(dirfd, name, 0) < 0 && errno != ENOENT))
             return refuse_errno(e, -errno, path, "it is not writable");
-        return 0;
+        if (!there)
+            return 0;
     }
 }
 

@@ -228,6 +228,9 @@ int store_resolve(const struct store *store, const char *ref, struct state **ret
     if (r == 0)
         r = take_only(list, n, ref, has_id_prefix, "it begins the id of", ret, e);
     store_list_free(list, n);
+    /* What can't be an id and is nobody's name was a mistake, not a container that has gone. */
+    if (r == 0 && state_id_check(ref, e) < 0)
+        return -EINVAL;
     if (r == 0)
         return error_set(e, ERROR_NOT_FOUND, ENOENT, "find container", ref, NULL,
                          "container does not exist");

@@ -23,6 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ZOO = ROOT / "tests" / "zoo"
+TOOLS = ROOT / "tests" / "tools"
 BUSYBOX = "/bin/busybox"
 
 CLONE_NEWNS = 0x00020000
@@ -268,9 +269,10 @@ class Nucleus:
         return {k: v for k, v in env.items() if v is not None}
 
     def spawn(self, *args, env=None, cwd=None, stdin=subprocess.DEVNULL, stdout=None,
-              stderr=None, root=True, **popen):
-        """Starts a command; env entries of None are removed, root=False leaves --root out."""
-        argv = [self.binary]
+              stderr=None, root=True, prefix=(), **popen):
+        """Starts a command; env entries of None are removed, root=False leaves --root out, prefix
+        is a command that starts it (tool("killat"), strace)."""
+        argv = [*map(str, prefix), self.binary]
         if root:
             argv += ["--root", str(self.state_dir)]
         argv += [str(a) for a in args]
@@ -408,7 +410,6 @@ def default_config():
                    "relatime", "ro"),
         ],
         "linux": {
-            "resources": {"devices": [{"allow": False, "access": "rwm"}]},
             "namespaces": [{"type": t}
                            for t in ("pid", "network", "ipc", "uts", "mount", "cgroup")],
             "maskedPaths": ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys",
@@ -548,6 +549,20 @@ def zoo_program(name):
     return target
 
 
+@functools.lru_cache(maxsize=None)
+def tool(name, *flags):
+    """A program of tests/tools, on the same terms. (fake-criu needs what meson generates.)"""
+    source = TOOLS / f"{name}.c"
+    built = Path(binary()).parent / "tests" / "tools" / name
+    if built.exists() and built.stat().st_mtime >= source.stat().st_mtime:
+        return built
+    target = session_dir() / "tools" / name
+    target.parent.mkdir(exist_ok=True)
+    subprocess.run(["cc", "-std=gnu17", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", *flags,
+                    "-o", str(target), str(source)], check=True)
+    return target
+
+
 _session_dir = None
 
 
@@ -559,6 +574,64 @@ def session_dir():
 def set_session_dir(path):
     global _session_dir
     _session_dir = Path(path)
+
+
+class Counting:
+    """A container that counts, one number a line: what is lost or done twice shows."""
+
+    LOOP = "n=0; while :; do n=$((n+1)); echo $n; sleep 0.02; done"
+
+    def __init__(self, nucleus, bundle, *options, before="", **run):
+        self.nucleus, self.bundle = nucleus, bundle
+        self.id = nucleus.new_id("counting")
+        self.result = nucleus.run_container(
+            self.id, bundle.sh(before + self.LOOP), "-d", *options, **run)
+
+    @property
+    def pid(self):
+        return self.nucleus.state(self.id)["pid"]
+
+    def root(self, path):
+        """A path inside, seen from outside."""
+        return Path(f"/proc/{self.pid}/root", path.lstrip("/"))
+
+    def numbers(self):
+        """All it wrote until now; it must have written them in order, each once."""
+        text = self.result.out
+        got = [int(line) for line in text[:text.rfind("\n") + 1].splitlines()]
+        assert got == list(range(1, len(got) + 1)), str(self.result)
+        return got
+
+    def more(self, count=3, timeout=10):
+        """Waits until it has counted on."""
+        have = len(self.numbers())
+        wait_for(lambda: len(self.numbers()) >= have + count, timeout, f"{self.id} to count on")
+
+    def checkpoint(self, directory, *options, **run):
+        return self.nucleus.checkpoint(self.id, directory, *options, **run)
+
+    def restore(self, directory, *options, **run):
+        """Under a new id; the one before stays."""
+        cid = self.nucleus.new_id("counting")
+        result = self.nucleus.restore(directory, "-d", "-b", self.bundle, *options, cid, **run)
+        self.id = cid
+        return result
+
+
+def mounts_of(pid):
+    """The mounts a process sees, as (mount point, root, options, type, options of the super
+    block), in order of the mount points."""
+    found = []
+    for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines():
+        words = line.split()
+        dash = words.index("-")
+        found.append((words[4], words[3], words[5], words[dash + 1], words[dash + 3]))
+    return sorted(found)
+
+
+def v2_cgroup(nucleus, cid):
+    """Its directory on the v2 hierarchy."""
+    return next(Path(d) for d in nucleus.cgroups(cid) if Path(d, "cgroup.freeze").exists())
 
 
 # ---------------------------------------------------------------------------------------------
@@ -724,6 +797,9 @@ class LeakCheck:
         for driver in self.drivers:
             if driver.state_dir.is_dir():
                 for path in sorted(driver.state_dir.iterdir()):
+                    # The logs of failures outlive their container, CRIU's cache is the store's.
+                    if path.name in ("log", "criu.kdat"):
+                        continue
                     yield Leak("state left", str(path), functools.partial(remove_path, path))
 
     def file_leaks(self, now):
@@ -739,7 +815,7 @@ class LeakCheck:
                 path = Path(directory, name)
                 if directory == "/tmp" and name.startswith("pytest-of-"):
                     continue
-                if str(path) == "/run/mount":  # libmount's, made by mount(8)
+                if str(path) in ("/run/mount", "/run/criu.kdat"):  # libmount's, CRIU's cache
                     continue
                 if not private and (FOREIGN_TMP.match(name) or shared_machine()):
                     continue

@@ -104,7 +104,7 @@ def test_config_that_is_empty(refused, cid, bundle):
 def test_config_that_is_truncated(refused, nucleus, cid, bundle, share):
     text = (bundle.dir / "config.json").read_text()
     (bundle.dir / "config.json").write_text(text[: int(len(text) * share)])
-    both(refused, bundle.dir, cid, ["config.json", "line"] if nucleus.is_nucleus else None)
+    both(refused, bundle.dir, cid, ["config.json:"] if nucleus.is_nucleus else None)
 
 
 @pytest.mark.nucleus_only
@@ -235,7 +235,8 @@ def test_pid_file_that_can_not_be_written(refused, cid, bundle, tmp_path):
 
 
 @pytest.mark.nucleus_only
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", '{"id": 5}', "x" * (2 << 20)])
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", '{"id": 5}', "x" * (2 << 20)],
+                         ids=["empty", "open", "array", "null", "object", "wrong", "large"])
 def test_s13_broken_state_file_hurts_only_its_own(refused, nucleus, bystander, content):
     broken = nucleus.state_dir / "broken.json"
     broken.write_text(content)
@@ -279,5 +280,7 @@ def test_random_changes_of_the_config_never_crash(nucleus, bundle, bystander):
         if result.rc == 0:
             nucleus.delete(cid, "-f")
         else:
-            assert len(result.err.strip().splitlines()) == 1, str(result)
+            lines = [line for line in result.err.strip().splitlines()
+                     if not line.startswith("nucleus: warning: ")]
+            assert len(lines) == 1, str(result)
     bystander.check()

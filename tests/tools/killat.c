@@ -11,7 +11,8 @@
  * followed. The count begins after the first execve. FILE (stderr without it) gets one line:
  *
  *     killed N SYSCALL        at the Nth, by number
- *     exited STATUS COUNT     it ended by itself before
+ *     exited STATUS COUNT     it ended by itself before; with --count a second line has the numbers of
+ *                             all its system calls
  *     signal SIGNAL COUNT     … or by a signal of others
  *
  * Ends as the command did: its status, or 128 + the signal. */
@@ -26,6 +27,9 @@
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define MAX_CALLS 65536
+static unsigned short calls[MAX_CALLS];
 
 static _Noreturn void die(const char *what)
 {
@@ -103,6 +107,8 @@ int main(int argc, char **argv)
                 die("wait");
         if (WIFEXITED(status)) {
             fprintf(out, "exited %d %ld\n", WEXITSTATUS(status), count);
+            for (long k = 0; at == 0 && k < count && k < MAX_CALLS; k++)
+                fprintf(out, "%u%c", calls[k], k + 1 == count ? '\n' : ' ');
             return WEXITSTATUS(status);
         }
         if (WIFSIGNALED(status)) {
@@ -116,7 +122,11 @@ int main(int argc, char **argv)
             running = true;
         else if (status >> 8 != (SIGTRAP | 0x80))
             sig = (unsigned long)WSTOPSIG(status);
-        else if (running && at_entry(pid, &nr) && ++count == at && kill(pid, SIGKILL) < 0)
-            die("kill");
+        else if (running && at_entry(pid, &nr)) {
+            if (count < MAX_CALLS)
+                calls[count] = (unsigned short)nr;
+            if (++count == at && kill(pid, SIGKILL) < 0)
+                die("kill");
+        }
     }
 }

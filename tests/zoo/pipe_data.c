@@ -20,6 +20,8 @@ static void fill(void)
     zoo_fill(buf, 100000, 2);
     zoo_write("large pipe", large[1], buf, 100000);
     for (uint64_t i = 0; i < 3; i++) {
+        if (zoo_without("packets") && i > 0)
+            break;
         zoo_fill(buf, 100 + i, 3 + i);
         zoo_write("packet pipe", packets[1], buf, 100 + i);
     }
@@ -38,7 +40,7 @@ static void setup(void)
     must(pipe2(full, O_NONBLOCK));
     must(pipe(large));
     must(fcntl(large[1], F_SETPIPE_SZ, 1 << 18));
-    must(pipe2(packets, O_DIRECT));
+    must(pipe2(packets, zoo_without("packets") ? 0 : O_DIRECT));
     fill();
     widow();
 }
@@ -57,7 +59,7 @@ static void verify(void)
     zoo_check("large pipe", buf, 100000, 2);
     zoo_empty("large pipe", large[0]);
 
-    for (uint64_t i = 0; i < 3; i++) {
+    for (uint64_t i = 0; i < (zoo_without("packets") ? 1 : 3); i++) {
         ssize_t n = must(read(packets[0], buf, sizeof(buf)));
 
         if ((size_t)n != 100 + i)

@@ -52,6 +52,19 @@ static pid_t zoo_main_pid;
 static char zoo_made[16][512];
 static int zoo_made_n;
 
+/* Whether $ZOO_WITHOUT, a comma list, names the part: what CRIU refuses as a whole, so that the rest of a
+ * program can be tried. */
+ZOO_UNUSED static bool zoo_without(const char *part)
+{
+    const char *list = getenv("ZOO_WITHOUT");
+    size_t n = strlen(part);
+
+    for (const char *p = list; p && *p; p += strcspn(p, ","), p += *p == ',')
+        if (strncmp(p, part, n) == 0 && (p[n] == ',' || p[n] == '\0'))
+            return true;
+    return false;
+}
+
 /* What remove() can't do, set by setup(). */
 static void (*zoo_on_exit)(void);
 
