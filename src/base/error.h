@@ -53,7 +53,7 @@ void error_done(struct error *e);
 /* Moves *src into *dst (freed before), *src is empty afterwards. */
 void error_move(struct error *dst, struct error *src);
 
-/* One line without newline, newly allocated: "cannot STEP 'SUBJECT': WHY; REMEDY (see LOG)".
+/* One line without newline, newly allocated: "cannot STEP 'SUBJECT': WHY; REMEDY (log: LOG)".
  * Control characters in the parts are shown as \xNN, so the line stays one line and can't
  * play tricks on a terminal. */
 char *error_render(const struct error *e);

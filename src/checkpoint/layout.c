@@ -67,7 +67,8 @@ static bool exists(int at, const char *name)
     return fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/* Removes every entry (of a flat directory; CRIU makes no others), or only looks for one. */
+/* Removes every entry (of a flat directory; CRIU makes no others) but CRIU's log, which an error names
+ * where runc's form puts it here too; or only looks for one. */
 static bool dir_entries(int fd, bool remove)
 {
     bool any = false;
@@ -82,7 +83,8 @@ static bool dir_entries(int fd, bool remove)
         any = true;
         if (!remove)
             break;
-        (void)unlinkat(fd, de->d_name, 0);
+        if (!streq(de->d_name, "dump.log"))
+            (void)unlinkat(fd, de->d_name, 0);
     }
     return any;
 }

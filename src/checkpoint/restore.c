@@ -218,8 +218,9 @@ static int add_mount(struct restore *r, const char *key, const char *source, str
     return 0;
 }
 
-/* Bind mounts by the bundle's config; a masked file is /dev/null, and which of them exist only the
- * container's own /proc knew, so each masked path is offered. */
+/* Bind mounts by the bundle's config. In another runtime's checkpoint masked files are external too,
+ * under their own name or that of what covers them (runc); which of them exist only the container's own
+ * /proc knew, so each masked path is offered. */
 static int collect_mounts(struct restore *r, struct error *e)
 {
     static const char null[] = "/dev/null";
@@ -227,10 +228,9 @@ static int collect_mounts(struct restore *r, struct error *e)
 
     for (size_t i = 0; ret == 0 && i < r->n_externals; i++)
         ret = add_mount(r, r->externals[i].dest, r->externals[i].source, e);
-    for (size_t i = 0; ret == 0 && i < r->plan.n_ops; i++)
+    for (size_t i = 0; ret == 0 && !r->has_record && i < r->plan.n_ops; i++)
         if (r->plan.ops[i].kind == ROOTFS_MASK)
             ret = add_mount(r, r->plan.ops[i].dest, null, e);
-    /* runc registers masked files under the name of what they show. */
     if (ret == 0 && !r->has_record)
         ret = add_mount(r, null, null, e);
     return ret;

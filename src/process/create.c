@@ -16,6 +16,7 @@
 #include "process/console.h"
 #include "process/idmap.h"
 #include "process/init.h"
+#include "sys/fs.h"
 #include "sys/process.h"
 
 /* What exists so far of a container that is being made; taken back when a later step fails. */
@@ -277,11 +278,11 @@ static int wait_until_ready(struct creation *c, struct error *e)
     }
 }
 
-static int set_oom_score(pid_t pid, int value, struct error *e)
+static int set_oom_score(int procfd, pid_t pid, int value, struct error *e)
 {
-    _cleanup_free_ char *path = str_printf("/proc/%d/oom_score_adj", (int)pid);
+    _cleanup_free_ char *path = str_printf("%d/oom_score_adj", (int)pid);
     _cleanup_free_ char *text = str_printf("%d", value);
-    int r = file_write_at(AT_FDCWD, path, text);
+    int r = file_write_at(procfd, path, text);
     if (r < 0)
         return error_set(e, ERROR_PERMISSION, -r, "set process.oomScoreAdj to", text,
                          "lowering it needs CAP_SYS_RESOURCE on the host", NULL);
@@ -311,12 +312,17 @@ static int spawn(struct creation *c, struct error *e)
 
 static int set_up(struct creation *c, struct error *e)
 {
+    bool maps = c->init.namespaces & CLONE_NEWUSER;
+    bool oom = c->spec->process->has_oom_score_adj;
+    _cleanup_close_ int procfd = maps || oom ? sys_open_private_proc() : -EBADF;
     int r = 0;
 
-    if (c->init.namespaces & CLONE_NEWUSER)
-        r = idmap_write(c->process.pid, c->spec, e);
-    if (r == 0 && c->spec->process->has_oom_score_adj)
-        r = set_oom_score(c->process.pid, c->spec->process->oom_score_adj, e);
+    if ((maps || oom) && procfd < 0)
+        return error_errno(e, procfd, "open a procfs of its own", "/proc");
+    if (maps)
+        r = idmap_write(procfd, c->process.pid, c->spec, e);
+    if (r == 0 && oom)
+        r = set_oom_score(procfd, c->process.pid, c->spec->process->oom_score_adj, e);
     if (r == 0)
         r = say(c, INIT_GO, e);
     if (r == 0)

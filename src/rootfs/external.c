@@ -19,21 +19,6 @@ static bool is_bound(const struct rootfs_plan *plan, const struct rootfs_op *op)
     return op->kind == ROOTFS_MOUNT_BIND || (op->kind == ROOTFS_DEVICE && plan->user_namespace);
 }
 
-/* 1: there and no directory. */
-static int is_masked_file(int root_fd, const char *dest)
-{
-    struct stat st;
-    _cleanup_close_ int fd = sys_open_in_root(root_fd, dest, O_PATH, 0);
-
-    if (fd == -ENOENT || fd == -ENOTDIR)
-        return 0;
-    if (fd < 0)
-        return fd;
-    if (fstat(fd, &st) < 0)
-        return -errno;
-    return !S_ISDIR(st.st_mode);
-}
-
 static int collect(const struct rootfs_plan *plan, int root_fd, struct rootfs_external **list,
                    size_t *n, struct error *e)
 {
@@ -41,19 +26,15 @@ static int collect(const struct rootfs_plan *plan, int root_fd, struct rootfs_ex
 
     for (size_t i = 0; i < plan->n_ops; i++) {
         const struct rootfs_op *op = &plan->ops[i];
-        int r = is_bound(plan, op)        ? 1
-                : op->kind == ROOTFS_MASK ? is_masked_file(root_fd, op->dest)
-                                          : 0;
-        if (r == 0)
+        if (!is_bound(plan, op))
             continue;
-        if (r > 0)
-            r = sys_resolve_in_root(root_fd, op->dest, dest);
+        int r = sys_resolve_in_root(root_fd, op->dest, dest);
         if (r < 0)
             return error_errno(e, r, "resolve mount point", op->dest);
         mem_grow(*list, *n);
         (*list)[(*n)++] = (struct rootfs_external){
             .dest = mem_strdup(dest),
-            .source = mem_strdup(op->kind == ROOTFS_MASK ? "/dev/null" : op->source),
+            .source = mem_strdup(op->source),
         };
     }
     return 0;

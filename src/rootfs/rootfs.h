@@ -92,11 +92,12 @@ int rootfs_pivot(const struct rootfs_plan *plan, struct rootfs_failure *f);
 /* For checkpoint (C10): what in the container's view comes from outside. */
 struct rootfs_external {
     char *dest;   /* mount point inside, symlinks resolved in the rootfs, normalized */
-    char *source; /* host path to bind at restore ("/dev/null" for a masked file) */
+    char *source; /* host path to bind at restore */
 };
-/* From the plan: all bind mounts, bound devices and masked regular files, in mount order. `root_fd`
- * is the root to resolve in (the live container's /proc/PID/root for a dump, the rootfs for a
- * restore). Masked paths that don't exist there are left out. */
+/* From the plan: all bind mounts and bound devices, in mount order. `root_fd` is the root to resolve in
+ * (the live container's /proc/PID/root for a dump, the rootfs for a restore). Masked files are not
+ * among them: what covers them is the container's own /dev/null, and the host's in its place could be
+ * chmod'ed by the container's root. */
 int rootfs_externals(const struct rootfs_plan *plan, int root_fd, struct rootfs_external **ret,
                      size_t *ret_n, struct error *e);
 void rootfs_externals_free(struct rootfs_external *list, size_t n);

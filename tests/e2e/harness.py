@@ -554,9 +554,9 @@ def tool(name, *flags):
     """A program of tests/tools, on the same terms. (fake-criu needs what meson generates.)"""
     source = TOOLS / f"{name}.c"
     built = Path(binary()).parent / "tests" / "tools" / name
-    if built.exists() and built.stat().st_mtime >= source.stat().st_mtime:
+    if not flags and built.exists() and built.stat().st_mtime >= source.stat().st_mtime:
         return built
-    target = session_dir() / "tools" / name
+    target = session_dir() / "tools" / "".join([name, *flags])
     target.parent.mkdir(exist_ok=True)
     subprocess.run(["cc", "-std=gnu17", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", *flags,
                     "-o", str(target), str(source)], check=True)

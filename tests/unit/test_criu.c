@@ -1260,8 +1260,8 @@ static pid_t start_sleeper(void)
         (void)setsid();
         (void)close_range(0, ~0U, 0);
         (void)open("/dev/null", O_RDWR);
-        (void)dup(0);
-        (void)dup(0);
+        if (dup(0) < 0 || dup(0) < 0)
+            _exit(126);
         (void)execl("/bin/sleep", "sleep", "1000", (char *)NULL);
         _exit(127);
     }
