@@ -88,6 +88,35 @@ static int has_mount(pid_t pid, uint64_t id, bool *ret, struct error *e)
     return 0;
 }
 
+/* Input is read on where it was. Of a file open for both, one whose offset is at the end is a log. */
+static int inspect_offset(pid_t pid, int fd, struct stdio_end *end, struct error *e)
+{
+    char link[64], info[64];
+    _cleanup_free_ char *text = NULL;
+    struct stat st;
+    int access = end->flags & O_ACCMODE;
+
+    (void)snprintf(link, sizeof(link), "/proc/%d/fd/%d", (int)pid, fd);
+    (void)snprintf(info, sizeof(info), "/proc/%d/fdinfo/%d", (int)pid, fd);
+    if (stat(link, &st) < 0 || file_read_at(AT_FDCWD, info, 0, 65536, &text, NULL) < 0 ||
+        fdinfo_field(text, "pos", 10, &end->offset) < 0)
+        return error_set(e, ERROR_CHECKPOINT, EIO, "look at descriptor", link, NULL, NULL);
+    end->has_offset = access == O_RDONLY ||
+                      (access == O_RDWR && !(end->flags & O_APPEND) && st.st_size >= 0 &&
+                       end->offset < (uint64_t)st.st_size);
+    return 0;
+}
+
+int stdio_refresh_offsets(pid_t pid, struct stdio_info *info, struct error *e)
+{
+    for (int fd = 0; fd < 3; fd++) {
+        int r = info->end[fd].kind == STDIO_FILE ? inspect_offset(pid, fd, &info->end[fd], e) : 0;
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 static int inspect_end(pid_t pid, int fd, struct stdio_end *end, struct error *e)
 {
     char link[64], info[64], target[PATH_MAX];
@@ -125,6 +154,7 @@ static int inspect_end(pid_t pid, int fd, struct stdio_end *end, struct error *e
         end->kind = STDIO_FILE;
         end->key = str_printf("file[%llx:%llx]", (unsigned long long)mnt_id,
                               (unsigned long long)st.st_ino);
+        return inspect_offset(pid, fd, end, e);
     } else if (major(st.st_rdev) >= 136 && major(st.st_rdev) <= 143) {
         /* Majors 136 to 143 are the slaves of ptys (Documentation/admin-guide/devices.txt). */
         end->kind = STDIO_TTY;
@@ -243,11 +273,13 @@ static void hand(struct stdio_handover *h, char *key, int fd, bool own)
     h->n++;
 }
 
-/* The host file again, positioned so that nothing that was written is overwritten. */
+/* The host file again, positioned so that nothing is read twice, and nothing that was written is
+ * overwritten. */
 static int reopen_file(const struct stdio_end *end, struct error *e)
 {
     int access = end->flags & O_ACCMODE;
-    int flags = (end->flags & (O_ACCMODE | O_APPEND | O_NONBLOCK)) | O_NOFOLLOW | O_NOCTTY |
+    /* O_NONBLOCK: opening what may be a FIFO by now must not wait for its other end. */
+    int flags = (end->flags & (O_ACCMODE | O_APPEND)) | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY |
                 O_CLOEXEC | (access != O_RDONLY ? O_CREAT : 0);
     int fd = open(end->target, flags, 0600);
     if (fd < 0)
@@ -259,8 +291,10 @@ static int reopen_file(const struct stdio_end *end, struct error *e)
         return error_set(e, ERROR_CHECKPOINT, EINVAL, "open again the container's output or input",
                          end->target, "move away what is there now", "it is no regular file");
     }
-    if (access != O_RDONLY)
-        (void)lseek(fd, 0, SEEK_END);
+    if (!(end->flags & O_NONBLOCK))
+        (void)fcntl(fd, F_SETFL, end->flags & O_APPEND);
+    (void)lseek(fd, end->has_offset ? (off_t)end->offset : 0,
+                end->has_offset ? SEEK_SET : SEEK_END);
     return fd;
 }
 

@@ -27,6 +27,8 @@ struct stdio_end {
     char *target; /* where /proc/PID/fd/N points; "/dev/null" where unreadable */
     char *key;    /* CRIU's name for it ("pipe:[42]", "file[1f:a03]", "tty[8803:15]"), or NULL */
     int flags;    /* of the open file, O_* */
+    bool has_offset; /* a file that is read from; others are written to at their end */
+    uint64_t offset; /* from where it is read on */
 };
 
 struct stdio_info {
@@ -35,6 +37,9 @@ struct stdio_info {
 
 /* Looks at a live process. */
 int stdio_inspect(pid_t pid, struct stdio_info *ret, struct error *e);
+
+/* Reads the offsets again: what the process had read when it was frozen. */
+int stdio_refresh_offsets(pid_t pid, struct stdio_info *info, struct error *e);
 
 /* What `external` has to say in a dump: newly allocated NULL-terminated array, each key once. */
 char **stdio_external_keys(const struct stdio_info *info) _warn_unused_;
@@ -55,8 +60,9 @@ struct stdio_handover {
     size_t n;
 };
 /* Pipes become the caller's own stdio; terminals too, which must then be terminals; a host file is
- * opened again by name where `trusted` (a verified seal vouches for the name): writing goes on at its
- * end, however it grew or shrank meanwhile, and a log that is gone is made again. Not trusted, or the
+ * opened again by name where `trusted` (a verified seal vouches for the name): reading goes on where it
+ * was, writing at the file's end, however it grew or shrank meanwhile, and a log that is gone is made
+ * again. Not trusted, or the
  * file was deleted: the caller's own stdio takes its place. */
 int stdio_hand_over(const struct stdio_info *info, bool trusted, struct stdio_handover *ret,
                     struct error *e);

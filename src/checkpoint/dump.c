@@ -14,10 +14,12 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/criu/criu.h"
 #include "checkpoint/layout.h"
+#include "checkpoint/policy.h"
 #include "checkpoint/private.h"
 #include "checkpoint/progress.h"
 #include "checkpoint/record.h"
 #include "checkpoint/tool.h"
+#include "checkpoint/unsaved.h"
 #include "checkpoint/work.h"
 #include "process/guardian.h"
 #include "sys/process.h"
@@ -26,8 +28,6 @@
 #define FREEZE_TIMEOUT_MS 10000
 /* A guardian waits this long for CRIU to put the container back together. */
 #define GUARDIAN_TIMEOUT_MS 120000
-/* The first CRIU that can be told to lock no network (CRIU_LOCK_SKIP). */
-#define CRIU_HAS_LOCK_SKIP 31900
 /* Deleted files that are still open are copied into the checkpoint up to this size; CRIU's own limit,
  * 1 MiB, is a leftover from when that was much. */
 #define GHOST_LIMIT (1u << 30)
@@ -98,27 +98,21 @@ static int find_externals(struct dump *d, struct error *e)
     return rootfs_externals(&d->plan, root, &d->externals, &d->n_externals, e);
 }
 
-/* Locking keeps segments from getting lost or refused while a connection is half gone, or half back:
- * also in a network namespace with nothing but lo, where all who could send are frozen, for data that
- * was written but not yet sent goes out while CRIU restores one end, before the other exists (EPIPE,
- * soccr/soccr.c). Without TCP to keep there is nothing to lose, and a lock in the host's own
- * namespace would stay there until the container is restored. */
-static enum criu_network_lock choose_network_lock(const struct dump *d)
-{
-    bool can_skip = criu_version_number(&d->tool.version) >= CRIU_HAS_LOCK_SKIP;
-
-    return can_skip && !d->o->tcp_established ? CRIU_LOCK_SKIP : CRIU_LOCK_NFTABLES;
-}
-
 static int inspect(struct dump *d, struct error *e)
 {
-    int r = oci_spec_load(d->s->bundle_path, &d->spec, e);
+    int r = policy_check_dump(d->s->cgroup_path, criu_version_number(&d->tool.version), e);
+    if (r < 0)
+        return r;
+    r = oci_spec_load(d->s->bundle_path, &d->spec, e);
     if (r < 0)
         return r;
     r = rootfs_plan_make(d->spec, d->s->bundle_path, &d->plan, e);
     if (r < 0)
         return r;
     r = find_externals(d, e);
+    if (r < 0)
+        return r;
+    r = unsaved_check(d->s->cgroup_path, e);
     if (r < 0)
         return r;
 
@@ -248,7 +242,11 @@ static int commit(struct dump *d, struct error *e)
     int r;
 
     d->metadata.checkpoint_at = (uint64_t)time(NULL);
-    r = checkpoint_metadata_save(d->layout.dir_fd, d->layout.dir, &d->metadata, e);
+    r = stdio_refresh_offsets(d->s->pid, &d->record.stdio, e);
+    if (r == 0)
+        r = checkpoint_record_save(&d->record, d->layout.images_fd, e);
+    if (r == 0)
+        r = checkpoint_metadata_save(d->layout.dir_fd, d->layout.dir, &d->metadata, e);
     if (r == 0 && d->seal && !d->o->leave_running)
         r = write_seal(d, true, e);
     if (r == 0 && !(d->seal && d->o->leave_running))
@@ -265,6 +263,11 @@ static int on_notify(const char *script, pid_t pid, int fd, void *arg, struct er
     return streq(script, "post-dump") ? commit(d, e) : 0;
 }
 
+/* Locking keeps segments from getting lost or refused while a connection is half gone, or half back:
+ * also in a network namespace with nothing but lo, where all who could send are frozen, for data that
+ * was written but not yet sent goes out while CRIU restores one end, before the other exists (EPIPE,
+ * soccr/soccr.c). Without TCP to keep there is nothing to lose, and a lock in the host's own
+ * namespace would stay there until the container is restored. */
 static int run_criu(struct dump *d, struct error *e)
 {
     _cleanup_strv_ char **external = stdio_external_keys(&d->record.stdio);
@@ -287,7 +290,7 @@ static int run_criu(struct dump *d, struct error *e)
         .n_ext_mounts = d->n_externals,
         .external = external,
         .ghost_limit = GHOST_LIMIT,
-        .network_lock = choose_network_lock(d),
+        .network_lock = checkpoint_network_lock(&d->tool, d->o->tcp_established),
     };
 
     for (size_t i = 0; i < d->n_externals; i++)

@@ -42,6 +42,8 @@ static struct json_object *stdio_json(const struct stdio_info *info)
         json_object_object_add(o, "target", json_object_new_string(end->target));
         json_object_object_add(o, "key", end->key ? json_object_new_string(end->key) : NULL);
         json_object_object_add(o, "flags", json_object_new_int(end->flags));
+        if (end->has_offset)
+            json_object_object_add(o, "offset", json_object_new_int64((int64_t)end->offset));
         json_object_array_add(array, o);
     }
     return array;
@@ -120,7 +122,8 @@ static bool key_fits(const struct stdio_end *end)
 static int parse_end(const struct json_at *at, struct stdio_end *end, struct error *e)
 {
     struct json_at kind = json_member(at, "kind"), target = json_member(at, "target"),
-                   key = json_member(at, "key"), oflags = json_member(at, "flags");
+                   key = json_member(at, "key"), oflags = json_member(at, "flags"),
+                   offset = json_member(at, "offset");
     _cleanup_free_ char *name = NULL;
     int64_t v = 0;
     int r = json_is_object(at, e);
@@ -142,6 +145,9 @@ static int parse_end(const struct json_at *at, struct stdio_end *end, struct err
     if (r >= 0)
         r = json_get_i64(&oflags, 0, INT32_MAX, &v, e);
     end->flags = (int)v;
+    if (r >= 0)
+        r = json_get_u64(&offset, INT64_MAX, &end->offset, e);
+    end->has_offset = r > 0;
     return r;
 }
 

@@ -16,6 +16,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/criu/criu.h"
 #include "checkpoint/layout.h"
+#include "checkpoint/policy.h"
 #include "checkpoint/private.h"
 #include "checkpoint/progress.h"
 #include "checkpoint/record.h"
@@ -455,6 +456,18 @@ static int take_process(struct restore *r, pid_t pid, struct error *e)
     return ret;
 }
 
+/* Credentials come back last (CR_STATE_RESTORE_CREDS, behind post-restore), so this is the first moment
+ * to judge them, and CRIU does not take a no any more: what may not go on is killed here, while it is
+ * still stopped, and CRIU with it. */
+static int judge(struct restore *r, struct error *e)
+{
+    int ret = policy_check(r->cgroup_path, r->process.pid, r->swrk.pid, r->spec, e);
+
+    if (ret < 0)
+        (void)cgroup_kill(r->cgroup_path, CONTAINER_KILL_TIMEOUT_MS, NULL);
+    return ret;
+}
+
 static int on_notify(const char *script, pid_t pid, int fd, void *arg, struct error *e)
 {
     struct restore *r = arg;
@@ -462,7 +475,9 @@ static int on_notify(const char *script, pid_t pid, int fd, void *arg, struct er
     if (streq(script, "orphan-pts-master") && fd >= 0)
         return take_terminal(r, fd, e);
     fd_close(fd);
-    return streq(script, "post-restore") ? take_process(r, pid, e) : 0;
+    if (streq(script, "post-restore"))
+        return take_process(r, pid, e);
+    return streq(script, "pre-resume") ? judge(r, e) : 0;
 }
 
 static int run_criu(struct restore *r, struct error *e)
@@ -486,7 +501,8 @@ static int run_criu(struct restore *r, struct error *e)
         .file_locks = r->o->file_locks || r->record.file_locks,
         .orphan_pts_master = true,
         .rst_sibling = true,
-        .network_lock = CRIU_LOCK_SKIP, /* the images say what was locked; CRIU goes by them */
+        /* The images say what was locked; CRIU goes by them. */
+        .network_lock = checkpoint_network_lock(&r->tool, false),
         .ext_mounts = r->mounts,
         .n_ext_mounts = r->n_mounts,
         .inherit = inherit,

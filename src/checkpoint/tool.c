@@ -21,3 +21,10 @@ int checkpoint_find_criu(int cache_dir_fd, const char *option, struct criu_tool 
     private_mounts_save_cache(&mounts);
     return r;
 }
+
+enum criu_network_lock checkpoint_network_lock(const struct criu_tool *tool, bool needed)
+{
+    bool can_skip = criu_version_number(&tool->version) >= 31900;
+
+    return needed || !can_skip ? CRIU_LOCK_NFTABLES : CRIU_LOCK_SKIP;
+}

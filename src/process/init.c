@@ -168,9 +168,16 @@ static int open_console(const struct init_plan *plan)
     _cleanup_close_ int tree = sys_open_tree(slave, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
     if (tree < 0)
         fail(plan, tree, "clone terminal", "/dev/console");
-    _cleanup_close_ int console = sys_open_in_root(AT_FDCWD, "/dev/console", O_PATH, 0);
+    /* No link may say where the terminal goes: it could cover a file of /proc. */
+    _cleanup_close_ int console =
+        sys_open_in_root(AT_FDCWD, "/dev/console", O_PATH | O_NOFOLLOW, 0);
     if (console < 0)
         fail(plan, console, "open", "/dev/console");
+    struct stat st;
+    if (fstat(console, &st) < 0)
+        fail(plan, errno, "look at", "/dev/console");
+    if (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode))
+        fail(plan, EEXIST, "mount terminal on (something else is there)", "/dev/console");
     int r = sys_move_mount(tree, console);
     if (r < 0)
         fail(plan, r, "mount terminal on", "/dev/console");

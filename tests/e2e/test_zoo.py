@@ -94,6 +94,7 @@ def test_c8_zoo_refused_runs_on(member, tmp_path, name):
     one.options = []
     pid = one.nucleus.state(one.id)["pid"]
     failed = one.nucleus.fails("checkpoint", "-o", tmp_path / "cp", one.id, timeout=60)
+    assert "; " in failed.err, f"nothing is said of what to do: {failed}"
     assert f"pass {NEEDS[name]}" in failed.err if name in NEEDS else (
         REFUSED[name] in failed.err.lower()), str(failed)
     log = re.search(r"\(log: (/\S+dump\.log)\)", failed.err)

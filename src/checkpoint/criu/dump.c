@@ -121,28 +121,35 @@ static int log_dir(const struct criu_options *o)
     return o->work_dir_fd >= 0 ? o->work_dir_fd : o->images_dir_fd;
 }
 
-/* An old log must not explain a new failure. It is kept as a file: podman makes it beforehand, with
- * the label that lets CRIU's parasite write there. */
-static int empty_log(const struct job *j, struct error *e)
+/* A file that CRIU writes by its name, following symlinks, into a directory that may have come with
+ * somebody else's checkpoint: what is there now must be a file, and is emptied. */
+static int empty_file(const struct job *j, const char *name, struct error *e)
 {
-    if (!j->o->log_file)
-        return 0;
-    _cleanup_close_ int fd = openat(log_dir(j->o), j->o->log_file,
-                                    O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    static const char step[] = "let CRIU write";
+    static const char remedy[] = "remove it, or choose another work directory";
+
+    _cleanup_close_ int fd =
+        openat(log_dir(j->o), name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     if (fd < 0 && errno == ENOENT)
         return 0;
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)
-        return error_set(e, ERROR_CHECKPOINT, errno, "write CRIU's log", j->o->log_file,
-                         "remove it, or choose another work directory",
+        return error_set(e, ERROR_CHECKPOINT, errno, step, name, remedy,
                          errno == ELOOP ? "it is a symlink" : NULL);
     if (!S_ISREG(st.st_mode))
-        return error_set(e, ERROR_CHECKPOINT, EEXIST, "write CRIU's log", j->o->log_file,
-                         "remove it, or choose another work directory", "it is no regular file");
+        return error_set(e, ERROR_CHECKPOINT, EEXIST, step, name, remedy, "it is no regular file");
     if (ftruncate(fd, 0) < 0)
-        return error_set(e, ERROR_CHECKPOINT, errno, "write CRIU's log", j->o->log_file, NULL,
-                         NULL);
+        return error_set(e, ERROR_CHECKPOINT, errno, step, name, NULL, NULL);
     return 0;
+}
+
+/* An old log must not explain a new failure. It is kept as a file: podman makes it beforehand, with
+ * the label that lets CRIU's parasite write there. */
+static int empty_files(const struct job *j, const char *stats, struct error *e)
+{
+    int r = j->o->log_file ? empty_file(j, j->o->log_file, e) : 0;
+
+    return r < 0 ? r : empty_file(j, stats, e);
 }
 
 /* The end of the log, "" where there is none. */
@@ -329,7 +336,7 @@ static int converse(struct job *j, Criu__CriuReqType type, Criu__CriuResp **ret_
 
 static int run(struct job *j, Criu__CriuReqType type, pid_t *ret_pid, struct error *e)
 {
-    int r = empty_log(j, e);
+    int r = empty_files(j, type == CRIU__CRIU_REQ_TYPE__DUMP ? "stats-dump" : "stats-restore", e);
     if (r < 0)
         return r;
 

@@ -87,6 +87,11 @@ static const struct advice advices[] = {
     {"External socket found in image", NULL, false, "restore with --ext-unix-sk"},
     {"External socket is used", NULL, false,
      "pass --ext-unix-sk, or close the unix socket that leads out of the container"},
+    {"Unix socket", "without peer", false,
+     "close the unix socket that leads out of the container's network namespace"},
+    {"Control messages in queue", NULL, false,
+     "try again when the unix socket's queue is empty: CRIU can't save descriptors or credentials "
+     "(SO_PASSCRED) under way in it"},
     {"multipathtcp", NULL, false,
      "start Go programs with GODEBUG=multipathtcp=0: CRIU can't save MPTCP sockets"},
     {"Unsupported proto 262", NULL, false,
@@ -160,6 +165,8 @@ static const struct advice advices[] = {
      "let the container close that descriptor: CRIU can't save its kind"},
     {"Unknown shit", NULL, false,
      "let the container close that descriptor: CRIU can't save its kind"},
+    {"packetized mode", NULL, false,
+     "let the container close its pipe made with O_DIRECT: CRIU can't save packets"},
     {"Can't handle non-regular mapping", NULL, false,
      "let the container unmap that device: CRIU can't save its memory"},
     {"Unsupported mapping found", NULL, false,
@@ -188,6 +195,8 @@ static const struct advice advices[] = {
 
     {"Unable to find an external netns", NULL, false,
      "name the network namespace to restore into, as the config did at the checkpoint"},
+    {"IP tool failed on route restore", NULL, false,
+     "remove routes over interfaces without carrier before the checkpoint: they can't be set again"},
     {"Can't restore link", NULL, false,
      "remove the network interface that has its name here, or leave the network to the engine"},
 
