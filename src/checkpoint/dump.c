@@ -11,17 +11,17 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/path.h"
+#include "checkpoint/blockers.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/criu/criu.h"
 #include "checkpoint/layout.h"
-#include "checkpoint/policy.h"
 #include "checkpoint/private.h"
 #include "checkpoint/progress.h"
 #include "checkpoint/record.h"
 #include "checkpoint/tool.h"
-#include "checkpoint/unsaved.h"
 #include "checkpoint/work.h"
 #include "process/guardian.h"
+#include "sys/netns.h"
 #include "sys/process.h"
 
 #define DUMP_LOG "dump.log"
@@ -98,31 +98,20 @@ static int find_externals(struct dump *d, struct error *e)
     return rootfs_externals(&d->plan, root, &d->externals, &d->n_externals, e);
 }
 
-static int inspect(struct dump *d, struct error *e)
+/* An interface that somebody outside put into the container's network namespace is his to put there
+ * again (C17): CRIU then leaves the namespace's contents alone on both sides. */
+static int look_at_network(struct dump *d, struct error *e)
 {
-    int r = policy_check_dump(d->s->cgroup_path, criu_version_number(&d->tool.version), e);
+    if (!(d->spec->new_namespaces & CLONE_NEWNET))
+        return 0;
+    int r = sys_netns_has_foreign_link(d->s->pid, &d->record.empty_network);
     if (r < 0)
-        return r;
-    r = oci_spec_load(d->s->bundle_path, &d->spec, e);
-    if (r < 0)
-        return r;
-    r = rootfs_plan_make(d->spec, d->s->bundle_path, &d->plan, e);
-    if (r < 0)
-        return r;
-    r = find_externals(d, e);
-    if (r < 0)
-        return r;
-    r = unsaved_check(d->s->cgroup_path, e);
-    if (r < 0)
-        return r;
+        return error_errno(e, r, "look at network interfaces of container", d->s->id);
+    return 0;
+}
 
-    r = stdio_inspect(d->s->pid, &d->record.stdio, e);
-    if (r < 0)
-        return r;
-    if (stdio_has_tty(&d->record.stdio) && !d->o->shell_job)
-        return error_set(e, ERROR_CHECKPOINT, EINVAL, "checkpoint container", d->s->id,
-                         "pass --shell-job, and restore it from a terminal",
-                         "its standard input or output is a terminal of the host");
+static void fill_record(struct dump *d)
+{
     d->record.tcp_established = d->o->tcp_established;
     d->record.ext_unix_sk = d->o->ext_unix_sk;
     d->record.shell_job = d->o->shell_job;
@@ -132,6 +121,11 @@ static int inspect(struct dump *d, struct error *e)
     d->record.criu_version = criu_version_number(&d->tool.version);
     for (size_t i = 0; i < d->n_externals; i++)
         strv_push(&d->record.external_mounts, mem_strdup(d->externals[i].dest));
+}
+
+static int fill_metadata(struct dump *d, struct error *e)
+{
+    struct cgroup_limits limits;
 
     checkpoint_metadata_init(&d->metadata);
     d->metadata.container_id = mem_strdup(d->s->id);
@@ -141,13 +135,31 @@ static int inspect(struct dump *d, struct error *e)
     d->metadata.using_gvisor = d->s->using_gvisor;
     d->metadata.rootless = d->s->rootless;
     d->metadata.cgroup_path = mem_strdup(d->s->cgroup_path);
-    struct cgroup_limits limits;
     cgroup_limits_init(&limits);
-    r = cgroup_read_limits(d->s->cgroup_path, &limits, e);
+    int r = cgroup_read_limits(d->s->cgroup_path, &limits, e);
     if (r < 0)
         return r;
     checkpoint_metadata_take_limits(&d->metadata, &limits);
     return 0;
+}
+
+static int inspect(struct dump *d, struct error *e)
+{
+    int r = oci_spec_load(d->s->bundle_path, &d->spec, e);
+    if (r == 0)
+        r = rootfs_plan_make(d->spec, d->s->bundle_path, &d->plan, e);
+    if (r == 0)
+        r = find_externals(d, e);
+    if (r == 0)
+        r = stdio_inspect(d->s->pid, &d->record.stdio, e);
+    if (r == 0)
+        r = blockers_check(d->s, d->spec, d->o, &d->tool, &d->record.stdio, e);
+    if (r == 0)
+        r = look_at_network(d, e);
+    if (r < 0)
+        return r;
+    fill_record(d);
+    return fill_metadata(d, e);
 }
 
 static int prepare(struct dump *d, struct error *e)
@@ -291,6 +303,8 @@ static int run_criu(struct dump *d, struct error *e)
         .external = external,
         .ghost_limit = GHOST_LIMIT,
         .network_lock = checkpoint_network_lock(&d->tool, d->o->tcp_established),
+        .has_empty_ns = d->record.empty_network,
+        .empty_ns = CLONE_NEWNET,
     };
 
     for (size_t i = 0; i < d->n_externals; i++)

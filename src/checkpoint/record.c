@@ -22,6 +22,7 @@ static const struct {
     {"shell_job", offsetof(struct checkpoint_record, shell_job)},
     {"file_locks", offsetof(struct checkpoint_record, file_locks)},
     {"terminal", offsetof(struct checkpoint_record, terminal)},
+    {"empty_network", offsetof(struct checkpoint_record, empty_network)},
 };
 
 void checkpoint_record_done(struct checkpoint_record *r)

@@ -25,6 +25,7 @@
 #include "checkpoint/work.h"
 #include "process/console.h"
 #include "process/guardian.h"
+#include "sys/netns.h"
 #include "sys/process.h"
 
 #define RESTORE_LOG "restore.log"
@@ -456,6 +457,17 @@ static int take_process(struct restore *r, pid_t pid, struct error *e)
     return ret;
 }
 
+/* The namespaces exist, no socket does yet: connections over lo must find it up. */
+static int set_up_network(struct restore *r, pid_t pid, struct error *e)
+{
+    if (!r->record.empty_network || !(r->spec->new_namespaces & CLONE_NEWNET))
+        return 0;
+    int ret = sys_netns_loopback_up(pid);
+    if (ret < 0)
+        return error_errno(e, ret, "bring up lo of container", r->id);
+    return 0;
+}
+
 /* Credentials come back last (CR_STATE_RESTORE_CREDS, behind post-restore), so this is the first moment
  * to judge them, and CRIU does not take a no any more: what may not go on is killed here, while it is
  * still stopped, and CRIU with it. */
@@ -475,6 +487,8 @@ static int on_notify(const char *script, pid_t pid, int fd, void *arg, struct er
     if (streq(script, "orphan-pts-master") && fd >= 0)
         return take_terminal(r, fd, e);
     fd_close(fd);
+    if (streq(script, "setup-namespaces"))
+        return set_up_network(r, pid, e);
     if (streq(script, "post-restore"))
         return take_process(r, pid, e);
     return streq(script, "pre-resume") ? judge(r, e) : 0;
@@ -503,6 +517,8 @@ static int run_criu(struct restore *r, struct error *e)
         .rst_sibling = true,
         /* The images say what was locked; CRIU goes by them. */
         .network_lock = checkpoint_network_lock(&r->tool, false),
+        .has_empty_ns = r->record.empty_network,
+        .empty_ns = CLONE_NEWNET,
         .ext_mounts = r->mounts,
         .n_ext_mounts = r->n_mounts,
         .inherit = inherit,

@@ -5,7 +5,7 @@
 #include "cli/commands.h"
 
 struct values {
-    const char *output, *image_path, *work_path, *criu;
+    const char *output, *image_path, *work_path, *manage_cgroups_mode, *criu;
     bool leave_running, tcp_established, ext_unix_sk, shell_job, file_locks, seal;
 };
 #define VALUE(field) offsetof(struct values, field)
@@ -25,6 +25,8 @@ static const struct option_def options[] = {
     {0, "shell-job", OPTION_FLAG, VALUE(shell_job), NULL,
      "allow a terminal of the host as standard input or output"},
     {0, "file-locks", OPTION_FLAG, VALUE(file_locks), NULL, "keep file locks"},
+    {0, "manage-cgroups-mode", OPTION_STRING, VALUE(manage_cgroups_mode), "MODE",
+     "ignore (the only one: the cgroup is nucleus's business, not CRIU's)"},
     {0, "criu", OPTION_STRING, VALUE(criu), "PATH", "use this CRIU"},
     {0},
 };
@@ -37,8 +39,11 @@ static int run(const struct command_context *ctx, const void *values, char *cons
         return error_set(e, ERROR_USAGE, EINVAL, "parse command line", "checkpoint",
                          "choose one form: -o DIR is always sealed",
                          "--output does not go with --image-path or --seal");
+    int r = command_check_cgroups_mode(v->manage_cgroups_mode, e);
+    if (r < 0)
+        return r;
     _cleanup_store_ struct store store = {.dirfd = -EBADF};
-    int r = command_open_store(ctx, true, &store, e);
+    r = command_open_store(ctx, true, &store, e);
     if (r < 0)
         return r;
     struct checkpoint_options o = {

@@ -8,7 +8,8 @@
 #include "process/protect.h"
 
 struct values {
-    const char *input, *image_path, *work_path, *bundle, *pid_file, *console_socket, *criu;
+    const char *input, *image_path, *work_path, *bundle, *pid_file, *console_socket,
+        *manage_cgroups_mode, *criu;
     bool detach, tcp_established, ext_unix_sk, shell_job, file_locks, require_seal;
 };
 #define VALUE(field) offsetof(struct values, field)
@@ -32,6 +33,8 @@ static const struct option_def options[] = {
     {0, "shell-job", OPTION_FLAG, VALUE(shell_job), NULL,
      "give the container the terminal of this command"},
     {0, "file-locks", OPTION_FLAG, VALUE(file_locks), NULL, "bring back file locks"},
+    {0, "manage-cgroups-mode", OPTION_STRING, VALUE(manage_cgroups_mode), "MODE",
+     "ignore (the only one: the cgroup is nucleus's business, not CRIU's)"},
     {0, "criu", OPTION_STRING, VALUE(criu), "PATH", "use this CRIU"},
     {0},
 };
@@ -56,6 +59,8 @@ static int run(const struct command_context *ctx, const void *values, char *cons
 {
     const struct values *v = values;
     int r = check_usage(v, args[0], e);
+    if (r == 0)
+        r = command_check_cgroups_mode(v->manage_cgroups_mode, e);
     if (r < 0)
         return r;
     r = protect_own_binary(ctx->argv, ctx->envp, e);

@@ -14,3 +14,7 @@ extern const struct command command_checkpoint, command_create, command_delete, 
 /* The store as --root and the environment say. */
 int command_open_store(const struct command_context *ctx, bool for_writing, struct store *ret,
                        struct error *e);
+
+/* --manage-cgroups-mode of checkpoint and restore: NULL or "ignore". CRIU's other modes would have it
+ * write to the container's cgroup, which has one owner. */
+int command_check_cgroups_mode(const char *mode, struct error *e);

@@ -40,6 +40,15 @@ int command_open_store(const struct command_context *ctx, bool for_writing, stru
     return store_open(&env, for_writing, ret, e);
 }
 
+int command_check_cgroups_mode(const char *mode, struct error *e)
+{
+    if (!mode || streq(mode, "ignore"))
+        return 0;
+    return error_set(e, ERROR_UNSUPPORTED, EOPNOTSUPP, "use --manage-cgroups-mode", mode,
+                     "choose ignore, or leave the option out",
+                     "nucleus makes and limits the cgroup itself, CRIU never does");
+}
+
 static const struct command *find_command(const char *name)
 {
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++)

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -93,7 +92,7 @@ class Container:
 
     def check_unharmed(self, timeout=5):
         """It runs as before: the same process, not frozen, and its record is what it was."""
-        assert self.nucleus.status(self.id) == "running"
+        self.nucleus.wait_status(self.id, "running", timeout)
         assert process(self.process.pid) == self.process
         before = self.result.out.count("pass")
         self.nucleus.kill(self.id, "USR1", timeout=timeout)
@@ -149,12 +148,12 @@ def test_c8_criu_misbehaves(container, fake, tmp_path, step, leave):
     (["fail-at dump"], "no reason"),
     (["fail-at dump", "stderr no libcheese.so"], "no libcheese.so"),
     (["fail-at dump", "log " + "x" * 5000, LOG], CAUSE),
-    (["fail-at dump", "log Error \\x1b[31m \x07\x1b[2J red"], "red"),
+    (["fail-at dump", "log (00.1) 1: Error (criu/x.c:1): \x1b[31m \x07\x1b[2J red"], "red"),
 ])
 def test_c8_criu_says_no(container, fake, tmp_path, orders, text):
     fake.orders(*orders, *DUMP_NOTIFIES)
     err = checkpoint_fails(container, fake, tmp_path / "checkpoint", text=text)
-    assert err.isprintable() or err.rstrip("\n").isprintable()
+    assert err.rstrip("\n").isprintable(), repr(err)
 
 
 def test_c8_criu_says_no_in_an_existing_directory(container, fake, tmp_path):
@@ -218,18 +217,17 @@ def test_c8_no_room_for_the_seal(container, fake, tmp_path):
 
 def hang(nucleus, fake, step, *args):
     """Starts a command whose CRIU hangs, and waits until it does."""
-    def steps_before():
-        if step in ("dump", "restore"):
-            return "request" in fake.record.read_text()
-        notifies = DUMP_NOTIFIES if args[0] == "checkpoint" else RESTORE_NOTIFIES
-        wanted = len(notifies) if step == "response" else \
-            notifies.index(step.replace(":", " "))
-        return fake.record.read_text().count("ack ") == wanted
+    notifies = DUMP_NOTIFIES if args[0] == "checkpoint" else RESTORE_NOTIFIES
+    wanted = len(notifies) if step == "response" else \
+        notifies.index(step.replace(":", " ")) if ":" in step else 0
+
+    def hangs():
+        text = fake.record.read_text() if fake.record.exists() else ""
+        # Version, features, and this.
+        return text.count("request\n") == 3 and text.count("ack ") == wanted
 
     running = nucleus.spawn(args[0], "--criu", fake.path, *args[1:])
-    wait_for(lambda: fake.record.exists() and steps_before(), 10, "fake-criu to hang")
-    if step in ("dump", "restore"):
-        wait_for(lambda: fake.record.read_text().count("request") == 3, 5, "the request")
+    wait_for(hangs, 10, "fake-criu to hang")
     return running
 
 
@@ -369,11 +367,9 @@ def test_c13_killed_while_criu_hangs(nucleus, bundle, fake, checkpoint, forget_l
     fake.orders("record", LOG, *RESTORE_NOTIFIES, f"hang-at {step}")
     running = hang(nucleus, fake, step, "restore", "-d", "-i", checkpoint, "-b", bundle.dir, rid)
     if who == "criu":
-        for p in fake.processes():
-            if process(p.pid).ppid == running.pid and "swrk" in \
-                    Path(f"/proc/{p.pid}/cmdline").read_text():
-                os.kill(p.pid, signal.SIGKILL)
-                break
+        # The process it "restored" is a copy of it that has closed everything.
+        swrk, = [p for p in fake.processes() if os.listdir(f"/proc/{p.pid}/fd")]
+        os.kill(swrk.pid, signal.SIGKILL)
     else:
         os.kill(running.pid, signal.SIGKILL)
     rc = running.popen.wait(20)
@@ -416,7 +412,7 @@ def test_c2_binary_that_others_could_change_is_refused(container, fake, tmp_path
     refused_before_anything(container, fake, tmp_path, link, "writable")
     fake.path.chmod(0o755)
     os.chown(fake.path, 1000, 0)
-    refused_before_anything(container, fake, tmp_path, fake.path, "owned")
+    refused_before_anything(container, fake, tmp_path, fake.path, "belongs to")
     os.chown(fake.path, 0, 0)
     fake.path.chmod(0o644)
     refused_before_anything(container, fake, tmp_path, fake.path, "execut")

@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -357,16 +356,15 @@ def test_c10_program_started_from_a_bind(nucleus, make_bundle, counting, tmp_pat
     nucleus.delete(one.id, "-f")
 
 
-def test_c10_user_namespace(nucleus, make_bundle, counting, tmp_path):
+def test_c10_user_namespace_is_refused_before_anything_is_lost(nucleus, make_bundle, counting,
+                                                               tmp_path):
+    """CRIU could dump it, but not bring it back in a cgroup and from images that are root's."""
     bundle = make_bundle()
     bundle.user_namespace()
     one = counting(bundle=bundle)
-    maps = Path(f"/proc/{one.pid}/uid_map").read_text()
-    one.checkpoint(tmp_path / "cp")
-    one.restore(tmp_path / "cp")
+    nucleus.fails("checkpoint", "-o", tmp_path / "cp", one.id, text="user namespace")
+    assert not (tmp_path / "cp").exists()
     one.more()
-    assert Path(f"/proc/{one.pid}/uid_map").read_text() == maps
-    assert f"Uid:\t100000\t" in Path(f"/proc/{one.pid}/status").read_text()
 
 
 def test_c14_attributes_are_back(nucleus, make_bundle, counting, tmp_path):
@@ -467,7 +465,7 @@ DATA = "exec 5</data; "
     (lambda b: (b.rootfs / "data").write_text("longer than before"), ["data", "size"]),
     (lambda b: (b.rootfs / "data").chmod(0o4755), ["data", "mode"]),
     (lambda b: (b.rootfs / "bin" / "busybox").unlink(), ["busybox"]),
-    (lambda b: shutil.rmtree(b.rootfs), [str("rootfs")]),
+    (lambda b: shutil.rmtree(b.rootfs), ["rootfs"]),
     (lambda b: (b.dir / "config.json").unlink(), ["config.json", "no such file"]),
     (lambda b: (b.dir / "config.json").write_text("{"), ["config.json"]),
 ], ids=["file gone", "size", "mode", "program gone", "rootfs gone", "config gone", "config broken"])
@@ -585,10 +583,9 @@ def test_c13_limits_are_written_again():
     pytest.skip("needs v2 controllers with limits, which this machine has not: tested in the VM")
 
 
-def test_c12_options_without_effect_are_refused_or_recorded(nucleus, bundle, cid, tmp_path):
-    """--file-locks and --tcp-established need not be said again: the checkpoint knows."""
-    nucleus.run_container(cid, bundle.zoo("flock"), "-d")
-    wait_for(lambda: nucleus.run("kill", cid, "USR1", check=False).rc == 0)
+def test_c12_options_need_not_be_said_again(nucleus, bundle, cid, tmp_path):
+    """The checkpoint knows with what it was made."""
+    wait_output(nucleus.run_container(cid, bundle.zoo("flock"), "-d"), "ready")
     nucleus.checkpoint(cid, tmp_path / "cp", "--file-locks")
     assert json.loads((tmp_path / "cp" / "images" / "nucleus.json").read_text())["file_locks"]
     nucleus.delete(cid)
@@ -596,13 +593,11 @@ def test_c12_options_without_effect_are_refused_or_recorded(nucleus, bundle, cid
     nucleus.delete(cid, "-f")
 
 
-@pytest.mark.parametrize("options", [
-    ["--manage-cgroups-mode", "ignore"], ["--no-pivot"], ["--no-subreaper"], ["-no-subreaper"],
-    ["--empty-ns", "network"], ["--auto-dedup"]], ids=lambda o: o[0])
-def test_c12_options_engines_pass(nucleus, counting, tmp_path, options):
+def test_c12_manage_cgroups_mode(nucleus, counting, tmp_path):
     one = counting()
     one.checkpoint(tmp_path / "cp")
-    one.restore(tmp_path / "cp", *options)
+    nucleus.fails("restore", "-i", tmp_path / "cp", "--manage-cgroups-mode", "soft", text="ignore")
+    one.restore(tmp_path / "cp", "--manage-cgroups-mode", "ignore")
     one.more()
 
 

@@ -9,38 +9,59 @@
  * environment), one order a line, `#` begins a comment. A test copies the program to where it wants
  * a CRIU and puts the file beside it. No file: a CRIU 4.2.1 that succeeds at everything.
  *
- *   version 4.2.1 [gitid=TEXT] [name=TEXT]    what VERSION answers
- *   features mem_track=0 lazy_pages=1 pidfd_store=1
- *   fail-version                              VERSION answers success=false
- *   fail-features [TEXT]                      FEATURE_CHECK answers success=false, TEXT is
- * cr_errmsg exit-at-start N                           ends at once with status N stderr TEXT a line
- * for stderr, at start; may come again log LINE                                  a line for the log
- * file of a dump or restore; may come again log-size N                                the log file
- * is made N bytes long (sparse) image NAME SIZE                           a file of SIZE bytes made
- * in the images directory notify NAME [fds=N]                       a notification, in the order of
- * the lines; N descriptors come with it; setup-namespaces and post-restore carry the restored pid.
- * Only where notify_scripts was asked for always-notify                             … or even where
- * it was not ignore-nack                               goes on where a notification was refused
- *   fail-at dump|restore [errno=N] [errmsg=TEXT to the end of the line]
- *   hang-at STEP                              says nothing more, for ever
- *   die-at STEP [signal=N]                    ends with status 1, or by the signal
- *   garbage-at STEP                           sends 32 bytes of 0xff
- *   huge-at STEP                              sends a packet of 2 MiB (less where not root)
- *   empty-at STEP                             sends a packet of no bytes
- *   wrong-type-at STEP                        sends an answer of type CHECK
+ * - version 4.2.1 [gitid=TEXT] [name=TEXT]
+ *     what VERSION answers
+ * - features mem_track=0 lazy_pages=1 pidfd_store=1
+ * - fail-version
+ *     VERSION answers success=false
+ * - fail-features [TEXT]
+ *     FEATURE_CHECK answers success=false, TEXT is cr_errmsg
+ * - exit-at-start N
+ *     ends at once with status N
+ * - stderr TEXT
+ *     a line for stderr, at start; may come again
+ * - log LINE
+ *     a line for the log file of a dump or restore; may come again
+ * - log-size N
+ *     the log file is made N bytes long (sparse)
+ * - image NAME SIZE
+ *     a file of SIZE bytes made in the images directory
+ * - notify NAME [fds=N]
+ *     a notification, in the order of the lines; N descriptors come with it; setup-namespaces and
+ *     post-restore carry the restored pid. Only where notify_scripts was asked for
+ * - always-notify
+ *     or even where it was not
+ * - ignore-nack
+ *     goes on where a notification was refused
+ * - fail-at dump|restore [errno=N] [errmsg=TEXT to the end of the line]
+ * - hang-at STEP
+ *     says nothing more, for ever
+ * - die-at STEP [signal=N]
+ *     ends with status 1, or by the signal
+ * - garbage-at STEP
+ *     sends 32 bytes of 0xff
+ * - huge-at STEP
+ *     sends a packet of 2 MiB (less where not root)
+ * - empty-at STEP
+ *     sends a packet of no bytes
+ * - wrong-type-at STEP
+ *     sends an answer of type CHECK
  *     STEP: start, version, features, dump, restore (the request came), notify:NAME (instead of
- * that notification), response (instead of the answer to a dump or restore) restore-pid spawn|N
- * RESTORE answers with a sleeping process made with CLONE_PARENT, so a child of the caller; or just
- * with N kill-target                               SIGKILLs opts.pid at the end of a dump, unless
- *                                             leave_running
- *   record                                    writes what it was given to `<its own path>.record`:
- *                                             arguments, environment, descriptors, signals,
- * namespaces, and each request with its fields
+ *     that notification), response (instead of the answer to a dump or restore)
+ * - restore-pid spawn|N
+ *     RESTORE answers with a sleeping process made with CLONE_PARENT, so a child of the caller; or
+ *     just with N
+ * - kill-target
+ *     SIGKILLs opts.pid at the end of a dump, unless leave_running
+ * - record
+ *     writes what it was given to `<its own path>.record`: arguments, environment, descriptors,
+ *     signals, namespaces, and each request with its fields
  */
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -436,6 +457,20 @@ static void write_files(const Criu__CriuOpts *o)
     }
 }
 
+/* What comes back must not have more rights than any bundle gives. Its maker gives up its own, so
+ * that there is no moment at which it has. */
+static void give_up_rights(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[2] = {0};
+
+    for (int cap = 0; cap < 64; cap++)
+        (void)prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
+    (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    (void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    (void)syscall(SYS_capset, &header, none);
+}
+
 static void spawn_restored(void)
 {
     const char *what = find_order("restore-pid");
@@ -446,6 +481,7 @@ static void spawn_restored(void)
         restored = atoi(what);
         return;
     }
+    give_up_rights();
     restored = (pid_t)syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, NULL);
     if (restored < 0)
         die("clone");

@@ -50,6 +50,8 @@ static void test_c11_record_survives_save_and_load(void **state)
         (struct stdio_end){STDIO_PIPE, mem_strdup("pipe:[42]"), mem_strdup("pipe:[42]"), O_WRONLY};
     out.stdio.end[2] = (struct stdio_end){STDIO_FILE, mem_strdup("/var/log/x"),
                                           mem_strdup("file[1f:a03]"), O_WRONLY | O_APPEND};
+    out.stdio.end[2].has_offset = true;
+    out.stdio.end[2].offset = 1ull << 40;
 
     assert_int_equal(checkpoint_record_save(&out, fd, &e), 0);
     struct checkpoint_record in = {0};
@@ -64,6 +66,8 @@ static void test_c11_record_survives_save_and_load(void **state)
         assert_string_equal(in.stdio.end[i].target, out.stdio.end[i].target);
         assert_string_equal(in.stdio.end[i].key, out.stdio.end[i].key);
         assert_int_equal(in.stdio.end[i].flags, out.stdio.end[i].flags);
+        assert_int_equal(in.stdio.end[i].has_offset, out.stdio.end[i].has_offset);
+        assert_int_equal(in.stdio.end[i].offset, out.stdio.end[i].offset);
     }
     checkpoint_record_done(&in);
 
@@ -115,6 +119,8 @@ static void test_record_refuses_what_was_never_written(void **state)
         "{\"format\":1,\"stdio\":[{\"kind\":\"pipe\",\"target\":\"/x\",\"key\":null},{},{}]}",
         "{\"format\":1,\"stdio\":[{\"kind\":\"socket\",\"target\":\"/x\"},{},{}]}",
         "{\"format\":1,\"stdio\":[{\"kind\":\"inside\"},{},{}]}",
+        "{\"format\":1,\"stdio\":[{\"kind\":\"file\",\"target\":\"/"
+        "x\",\"key\":\"file[1:2]\",\"offset\":-1},{},{}]}",
         "{\"format\":1,\"stdio\":[5,5,5]}",
     };
     (void)state;

@@ -131,8 +131,11 @@ static int probe_failed(struct criu_swrk *s, const char *step, const char *errms
     _cleanup_free_ char *why = NULL, *remedy = NULL;
     if (!(errmsg && criu_log_explain(errmsg, strlen(errmsg), &why, &remedy)) &&
         !(first.errnum == ENOTSUP && ask_check(s, &why, &remedy)) &&
-        !criu_log_explain(said, len, &why, &remedy))
-        why = criu_log_last_line(said, len);
+        !criu_log_explain(said, len, &why, &remedy)) {
+        why = errmsg ? criu_log_last_line(errmsg, strlen(errmsg)) : NULL;
+        if (!why)
+            why = criu_log_last_line(said, len);
+    }
 
     struct strbuf b = {0};
     if (first.errnum == EPIPE) {

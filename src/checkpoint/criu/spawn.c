@@ -256,6 +256,9 @@ static bool reap(struct criu_swrk *s, int wait_ms)
 
 void criu_swrk_end(struct criu_swrk *s, int wait_ms)
 {
+    /* Not left to close(): a guardian has a copy, and swrk would wait for our next word. */
+    if (s->sk >= 0)
+        (void)shutdown(s->sk, SHUT_RDWR);
     s->sk = fd_close(s->sk);
     if (s->ended || s->pidfd < 0 || reap(s, wait_ms))
         return;
