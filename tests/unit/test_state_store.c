@@ -403,7 +403,7 @@ static void test_s11_resolves_id_name_prefix(void **state)
     expect_unresolved(&store, "xyz", ERROR_AMBIGUOUS, "xyz1, xyz2");
     expect_unresolved(&store, "same name", ERROR_AMBIGUOUS, "q1, xyz2");
     expect_unresolved(&store, "nope", ERROR_NOT_FOUND, "container does not exist");
-    expect_unresolved(&store, "../abc", ERROR_NOT_FOUND, "container does not exist");
+    expect_unresolved(&store, "../abc", ERROR_USAGE, "invalid container id");
     expect_unresolved(&store, "", ERROR_USAGE, "empty");
     store_done(&store);
 }
