@@ -124,7 +124,6 @@ static int read_checkpoint(struct restore *r, struct error *e)
     ret = verify_seal(r, e);
     if (ret < 0)
         return ret;
-    checkpoint_metadata_init(&r->metadata);
     if (r->sealed) {
         ret = checkpoint_metadata_load(r->layout.dir_fd, r->layout.dir, &r->metadata, e);
         if (ret < 0)

@@ -22,7 +22,6 @@ int checkpoint_verify(const char *dir, struct checkpoint_verified *ret, struct e
     r = seal_verify(l.dir_fd, l.dir, &key, &v.info, e);
     if (r < 0)
         return r;
-    checkpoint_metadata_init(&v.metadata);
     struct error unread = {0};
     v.has_metadata = checkpoint_metadata_load(l.dir_fd, l.dir, &v.metadata, &unread) == 0;
     error_done(&unread);

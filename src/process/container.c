@@ -247,8 +247,8 @@ static int tear_down(const struct state *s, struct error *e)
     return 0;
 }
 
-/* Of a command that was killed before it had saved the record, or after it had removed it. Who holds
- * the lock is still at work, and takes care of them himself. */
+/* Of a command that was killed before it had saved the record, or after it had removed it. Who
+ * holds the lock is still at work, and takes care of them himself. */
 static void remove_traces(const struct store *store, const char *id)
 {
     _cleanup_lock_ struct state_lock lock = {.fd = -EBADF};

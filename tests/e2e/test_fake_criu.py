@@ -1,6 +1,6 @@
 """checkpoint and restore with a CRIU that misbehaves: tests/tools/fake-criu, told by a file what to
-do. Whatever it does, the container runs on after a failed checkpoint, and nothing is left of a failed
-restore."""
+do. Whatever it does, the container runs on after a failed checkpoint, and nothing is left of a
+failed restore."""
 
 import json
 import os
@@ -247,7 +247,7 @@ def test_c8_hung_criu_is_killed(container, fake, tmp_path, step):
 
 @pytest.mark.parametrize("step", DUMP_STEPS)
 def test_c8_hung_criu_and_nucleus_is_killed(container, fake, tmp_path, step):
-    """The guardian waits for CRIU: while that may be at work in the container, nothing is undone."""
+    """The guardian waits for CRIU, which may be at work in the container, before it undoes it."""
     nucleus, directory = container.nucleus, tmp_path / "checkpoint"
     fake.orders("record", LOG, "image inventory.img 10", *DUMP_NOTIFIES, f"hang-at {step}")
     running = hang(nucleus, fake, step, "checkpoint", "-o", directory, container.id)

@@ -208,8 +208,9 @@ def test_cve_2019_5736_binary_as_elf_interpreter(nucleus, bundle, cid, copy):
 def test_cve_2016_9962_first_process_is_closed_before_exec(nucleus, make_bundle):
     """A container in the same pid namespace, as root but without CAP_SYS_PTRACE."""
     victim = nucleus.new_id("victim")
-    one = make_bundle("one").namespaces("mount", "ipc", "uts", "cgroup").sh("while :; do sleep 0.1; done")
+    one = make_bundle("one").namespaces("mount", "ipc", "uts", "cgroup")
     one.linux.pop("resources", None)
+    one.sh("while :; do sleep 0.1; done")
     one.process["capabilities"] = {"bounding": [], "effective": [], "permitted": []}
     nucleus.create(victim, one.write())
     pid = nucleus.state(victim)["pid"]

@@ -11,8 +11,8 @@
  * followed. The count begins after the first execve. FILE (stderr without it) gets one line:
  *
  *     killed N SYSCALL        at the Nth, by number
- *     exited STATUS COUNT     it ended by itself before; with --count a second line has the numbers of
- *                             all its system calls
+ *     exited STATUS COUNT     it ended by itself before; with --count a second line has the
+ *                             numbers of all its system calls
  *     signal SIGNAL COUNT     … or by a signal of others
  *
  * Ends as the command did: its status, or 128 + the signal. */
@@ -59,8 +59,8 @@ static pid_t start(char **argv)
     int status;
     if (waitpid(pid, &status, 0) < 0 || !WIFSTOPPED(status))
         die("wait for start");
-    trace(PTRACE_SETOPTIONS, pid, 0,
-          PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL, "PTRACE_SETOPTIONS");
+    trace(PTRACE_SETOPTIONS, pid, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL,
+          "PTRACE_SETOPTIONS");
     return pid;
 }
 

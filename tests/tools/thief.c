@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 
-/* The attacker of tests/e2e/test_security.py: gets hold of a runtime's binary from inside a container
- * (CVE-2019-5736) and tries to overwrite it, again and again, also when nobody runs it any more.
+/* The attacker of tests/e2e/test_security.py: gets hold of a runtime's binary from inside a
+ * container (CVE-2019-5736) and tries to overwrite it, again and again, also when nobody runs it any
+ * more.
  *
  *     thief fd N          the handle is descriptor N, however it was come by
  *     thief pid N         tries to look into that process (CVE-2016-9962), and keeps handles on its
