@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <json-c/json.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -15,6 +16,10 @@
 #include "base/num.h"
 #include "base/str.h"
 #include "oci/json.h"
+#include "sys/fs.h"
+
+/* What the kernel says behind the name of a file that is gone (fs/d_path.c). */
+#define DELETED " (deleted)"
 
 static const char *const kind_names[] = {
     [STDIO_INSIDE] = "inside",
@@ -117,6 +122,48 @@ int stdio_refresh_offsets(pid_t pid, struct stdio_info *info, struct error *e)
     return 0;
 }
 
+/* No symlinks: the kernel puts none into the path of a descriptor, so one that is there now was put
+ * there since. */
+static int open_named(const char *path, int flags)
+{
+    if (path[0] != '/')
+        return -EINVAL;
+    return sys_openat2(AT_FDCWD, path, (uint64_t)flags, flags & O_CREAT ? 0600 : 0,
+                       RESOLVE_NO_SYMLINKS);
+}
+
+/* Whether a name on the host is one of the file. */
+static bool leads_to(const char *path, const struct stat *file)
+{
+    struct stat st;
+    _cleanup_close_ int fd = open_named(path, O_PATH);
+
+    return fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == file->st_dev &&
+           st.st_ino == file->st_ino;
+}
+
+static bool is_deleted(const char *target)
+{
+    size_t n = strlen(target), tail = strlen(DELETED);
+
+    return n > tail && streq(target + n - tail, DELETED);
+}
+
+/* A file outside of the container's mounts. Its path is text that the container can choose: of a file
+ * on a mount that is gone, the kernel tells the path below that mount, be it "/etc/shadow". A name that
+ * leads elsewhere is marked like one that leads nowhere, and never opened. */
+static void inspect_file(struct stdio_end *end, uint64_t mnt_id, const struct stat *st)
+{
+    end->kind = STDIO_FILE;
+    end->key =
+        str_printf("file[%llx:%llx]", (unsigned long long)mnt_id, (unsigned long long)st->st_ino);
+    if (is_deleted(end->target) || leads_to(end->target, st))
+        return;
+    char *marked = str_printf("%s" DELETED, end->target);
+    free(end->target);
+    end->target = marked;
+}
+
 static int inspect_end(pid_t pid, int fd, struct stdio_end *end, struct error *e)
 {
     char link[64], info[64], target[PATH_MAX];
@@ -151,9 +198,7 @@ static int inspect_end(pid_t pid, int fd, struct stdio_end *end, struct error *e
     if (r < 0 || inside)
         return r;
     if (S_ISREG(st.st_mode)) {
-        end->kind = STDIO_FILE;
-        end->key = str_printf("file[%llx:%llx]", (unsigned long long)mnt_id,
-                              (unsigned long long)st.st_ino);
+        inspect_file(end, mnt_id, &st);
         return inspect_offset(pid, fd, end, e);
     } else if (major(st.st_rdev) >= 136 && major(st.st_rdev) <= 143) {
         /* Majors 136 to 143 are the slaves of ptys (Documentation/admin-guide/devices.txt). */
@@ -281,10 +326,11 @@ static int reopen_file(const struct stdio_end *end, struct error *e)
     /* O_NONBLOCK: opening what may be a FIFO by now must not wait for its other end. */
     int flags = (end->flags & (O_ACCMODE | O_APPEND)) | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY |
                 O_CLOEXEC | (access != O_RDONLY ? O_CREAT : 0);
-    int fd = open(end->target, flags, 0600);
+    int fd = open_named(end->target, flags);
     if (fd < 0)
-        return error_set(e, ERROR_CHECKPOINT, errno, "open again the container's output or input",
-                         end->target, "make the file, or its directory, where it was", NULL);
+        return error_set(e, ERROR_CHECKPOINT, -fd, "open again the container's output or input",
+                         end->target, "make the file, or its directory, where it was",
+                         fd == -ELOOP ? "there is a symlink in its path now" : NULL);
     struct stat st;
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
         fd_close(fd);
@@ -301,9 +347,7 @@ static int reopen_file(const struct stdio_end *end, struct error *e)
 static int hand_over_file(const struct stdio_end *end, int caller_fd, bool trusted,
                           struct stdio_handover *h, struct error *e)
 {
-    size_t n = strlen(end->target), tail = strlen(" (deleted)");
-    bool deleted = n > tail && streq(end->target + n - tail, " (deleted)");
-    bool own = trusted && !deleted;
+    bool own = trusted && !is_deleted(end->target);
     int fd = own ? reopen_file(end, e) : caller_fd;
     if (fd < 0)
         return fd;

@@ -24,7 +24,8 @@ int stdio_kind_parse(const char *name, enum stdio_kind *ret);
 
 struct stdio_end {
     enum stdio_kind kind;
-    char *target; /* where /proc/PID/fd/N points; "/dev/null" where unreadable */
+    char *target; /* where /proc/PID/fd/N points; "/dev/null" where unreadable; a host file's name has
+                     " (deleted)" behind it where it does not lead to that file */
     char *key;    /* CRIU's name for it ("pipe:[42]", "file[1f:a03]", "tty[8803:15]"), or NULL */
     int flags;    /* of the open file, O_* */
     bool has_offset; /* a file that is read from; others are written to at their end */
@@ -62,8 +63,8 @@ struct stdio_handover {
 /* Pipes become the caller's own stdio; terminals too, which must then be terminals; a host file is
  * opened again by name where `trusted` (a verified seal vouches for the name): reading goes on where it
  * was, writing at the file's end, however it grew or shrank meanwhile, and a log that is gone is made
- * again. Not trusted, or the
- * file was deleted: the caller's own stdio takes its place. */
+ * again. Not trusted, or no name leads to the file (it was deleted): the caller's own stdio takes its
+ * place. */
 int stdio_hand_over(const struct stdio_info *info, bool trusted, struct stdio_handover *ret,
                     struct error *e);
 void stdio_handover_done(struct stdio_handover *h);

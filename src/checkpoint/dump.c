@@ -228,7 +228,8 @@ static void undo_dump(void *arg, bool committed)
 
     /* The guardian's copy of our end would keep CRIU from noticing. */
     d->swrk.sk = fd_close(d->swrk.sk);
-    (void)sys_pidfd_wait(d->swrk.pidfd, GUARDIAN_TIMEOUT_MS);
+    if (sys_pidfd_wait(d->swrk.pidfd, GUARDIAN_TIMEOUT_MS) < 0)
+        (void)sys_pidfd_send_signal(d->swrk.pidfd, SIGKILL);
     if (!committed)
         layout_discard(&d->layout);
     (void)cgroup_freeze(d->s->cgroup_path, false, FREEZE_TIMEOUT_MS, NULL);

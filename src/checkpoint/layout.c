@@ -156,17 +156,36 @@ int layout_make(const char *dir, bool own_form, struct checkpoint_layout *ret, s
     return 0;
 }
 
-static int check_closed(int fd, const char *shown, struct error *e)
+static int check_closed(const struct stat *st, const char *shown, struct error *e)
 {
-    struct stat st;
-
-    if (fstat(fd, &st) < 0)
-        return error_errno(e, -errno, "inspect", shown);
-    if ((st.st_mode & 0022) || (st.st_uid != 0 && st.st_uid != geteuid()))
+    if ((st->st_mode & 0022) || (st->st_uid != 0 && st->st_uid != geteuid()))
         return error_set(e, ERROR_PERMISSION, EPERM, "trust checkpoint directory", shown,
                          "make it yours and closed to others: chown and chmod 0700",
                          "others could change it after the seal was verified");
     return 0;
+}
+
+/* The directory and what lies in it; a file that belongs to somebody else can be written to wherever it
+ * lies, by a descriptor that was open before. */
+static int check_all_closed(int fd, const char *shown, struct error *e)
+{
+    struct stat st;
+    int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_closedir_ DIR *d = copy >= 0 ? fdopendir(copy) : NULL;
+
+    if (!d || fstat(fd, &st) < 0)
+        return error_errno(e, -errno, "inspect", shown);
+    int r = check_closed(&st, shown, e);
+    for (struct dirent *de; r == 0 && (de = readdir(d));) {
+        if (streq(de->d_name, ".") || streq(de->d_name, ".."))
+            continue;
+        _cleanup_free_ char *path = path_join(shown, de->d_name);
+        if (fstatat(fd, de->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+            r = error_errno(e, -errno, "inspect", path);
+        else if (!S_ISLNK(st.st_mode)) /* always 0777, and refused by the seal */
+            r = check_closed(&st, path, e);
+    }
+    return r;
 }
 
 int layout_open(const char *dir, bool own_form, bool checked, struct checkpoint_layout *ret,
@@ -187,9 +206,9 @@ int layout_open(const char *dir, bool own_form, bool checked, struct checkpoint_
     if (l.images_fd < 0)
         return l.images_fd;
     if (checked) {
-        int r = check_closed(l.dir_fd, l.dir, e);
+        int r = check_all_closed(l.dir_fd, l.dir, e);
         if (r == 0)
-            r = check_closed(l.images_fd, images, e);
+            r = check_all_closed(l.images_fd, images, e);
         if (r < 0)
             return r;
     }

@@ -23,13 +23,13 @@ struct checkpoint_layout {
 int layout_make(const char *dir, bool own_form, struct checkpoint_layout *ret, struct error *e);
 
 /* For a restore: opens, following no symlink in the last place. Where others than the owner (root or the
- * caller) could write to the directories, the seal could not hold between its check and CRIU's reading:
- * ERROR_PERMISSION, only `checked` (that is, where a seal will be verified). */
+ * caller) could write to the directories, or to a file in them, the seal could not hold between its check and
+ * CRIU's reading: ERROR_PERMISSION, only `checked` (that is, where a seal will be verified). */
 int layout_open(const char *dir, bool own_form, bool checked, struct checkpoint_layout *ret,
                 struct error *e);
 
 /* After a failure: first what would make it acceptable (seal, metadata, inventory.img), then what we
- * made. Files that were there before are left. */
+ * made. Files that were there before are left, and so is dump.log where runc's form has it there. */
 void layout_discard(struct checkpoint_layout *l);
 /* Only so that no restore would take it; async enough for a guardian. */
 void layout_invalidate(const struct checkpoint_layout *l);

@@ -95,10 +95,6 @@ static void restore_done(struct restore *r)
 
 static int verify_seal(struct restore *r, struct error *e)
 {
-    bool present = seal_present(r->layout.dir_fd);
-
-    if (!present && !r->o->own_form && !r->o->require_seal)
-        return 0;
     struct seal_env env;
     struct seal_info info;
     _cleanup_key_ struct seal_key key = {0};
@@ -115,15 +111,15 @@ static int read_checkpoint(struct restore *r, struct error *e)
     int ret = layout_open(r->o->dir, r->o->own_form, false, &r->layout, e);
     if (ret < 0)
         return ret;
-    if (seal_present(r->layout.dir_fd) || r->o->own_form) {
+    /* Once for all: a seal that appears later would be believed in a directory that is open to all. */
+    if (r->o->own_form || r->o->require_seal || seal_present(r->layout.dir_fd)) {
         layout_done(&r->layout);
         ret = layout_open(r->o->dir, r->o->own_form, true, &r->layout, e);
+        if (ret == 0)
+            ret = verify_seal(r, e);
         if (ret < 0)
             return ret;
     }
-    ret = verify_seal(r, e);
-    if (ret < 0)
-        return ret;
     if (r->sealed) {
         ret = checkpoint_metadata_load(r->layout.dir_fd, r->layout.dir, &r->metadata, e);
         if (ret < 0)
@@ -435,6 +431,12 @@ static int take_terminal(struct restore *r, int fd, struct error *e)
 /* Everything is back but still stopped: the last moment at which it can be undone as a whole. */
 static int take_process(struct restore *r, pid_t pid, struct error *e)
 {
+    siginfo_t si;
+
+    /* It becomes this process's child (rst_sibling); any other would be somebody else's process. */
+    if (waitid(P_PID, (id_t)pid, &si, WEXITED | WNOHANG | WNOWAIT) < 0)
+        return error_set(e, ERROR_CRIU, errno, "take restored process of container", r->id, NULL,
+                         "CRIU named process %d, which is no child of this one", (int)pid);
     r->process.pid = pid;
     r->process.pidfd = sys_pidfd_open(pid);
     if (r->process.pidfd < 0)

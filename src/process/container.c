@@ -94,23 +94,15 @@ struct state *container_new_record(const char *id, const char *name, const char 
     return s;
 }
 
-int container_open(const struct store *store, const char *ref, struct state_lock *ret_lock,
-                   struct state **ret, struct error *e)
+static int open_by_id(const struct store *store, const char *id, struct state_lock *ret_lock,
+                      struct state **ret, struct error *e)
 {
-    _cleanup_state_ struct state *found = NULL, *s = NULL;
-    int r = store_resolve(store, ref, &found, e);
-    if (r < 0)
-        return r;
-    r = state_may_change(found, geteuid(), e);
-    if (r < 0)
-        return r;
-
+    _cleanup_state_ struct state *s = NULL;
     struct state_lock lock;
-    r = state_lock(store, found->id, false, &lock, e);
+    int r = state_lock(store, id, false, &lock, e);
     if (r < 0)
         return r;
-    /* It may have changed, or gone, while this waited. */
-    r = store_load(store, found->id, &s, e);
+    r = store_load(store, id, &s, e);
     if (r == 0)
         r = state_may_change(s, geteuid(), e);
     if (r < 0) {
@@ -122,9 +114,39 @@ int container_open(const struct store *store, const char *ref, struct state_lock
     return 0;
 }
 
+int container_open(const struct store *store, const char *ref, struct state_lock *ret_lock,
+                   struct state **ret, struct error *e)
+{
+    _cleanup_state_ struct state *found = NULL;
+    int r = store_resolve(store, ref, &found, e);
+    if (r == 0)
+        r = state_may_change(found, geteuid(), e);
+    if (r < 0)
+        return r;
+    /* It may change, or go, while this waits for the lock, and is loaded again. */
+    return open_by_id(store, found->id, ret_lock, ret, e);
+}
+
+/* Its first process holds the reading end of its FIFO for as long as it waits for `start`, so a
+ * missing FIFO, or one without a reader, means that a `start` got through and died before it could say
+ * so. On success *ret_fd, where wanted, is the writing end. */
+static bool waits_for_start(const struct store *store, const struct state *s, int *ret_fd)
+{
+    _cleanup_free_ char *fifo = state_fifo_name(s->id);
+    int fd = openat(store->dirfd, fifo, O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+
+    if (fd < 0)
+        return errno != ENXIO && errno != ENOENT;
+    if (ret_fd)
+        *ret_fd = fd;
+    else
+        (void)close(fd);
+    return true;
+}
+
 /* Under the lock, or where nobody else can be changing the container: the creator of a record at
  * `creating` is gone. */
-static enum state_status status_locked(const struct state *s)
+static enum state_status status_locked(const struct store *store, const struct state *s)
 {
     if (s->status == STATE_CREATING || s->status == STATE_STOPPED)
         return STATE_STOPPED;
@@ -133,9 +155,9 @@ static enum state_status status_locked(const struct state *s)
     state_live(s, -EBADF, &live);
     if (!live.running)
         return STATE_STOPPED;
-    if (s->status == STATE_RUNNING && s->cgroup_path && cgroup_is_frozen(s->cgroup_path))
-        return STATE_PAUSED;
-    return s->status;
+    if (s->status == STATE_CREATED && waits_for_start(store, s, NULL))
+        return STATE_CREATED;
+    return s->cgroup_path && cgroup_is_frozen(s->cgroup_path) ? STATE_PAUSED : STATE_RUNNING;
 }
 
 enum state_status container_status(const struct store *store, const struct state *s)
@@ -146,7 +168,7 @@ enum state_status container_status(const struct store *store, const struct state
             return STATE_CREATING;
         state_lock_done(&lock);
     }
-    return status_locked(s);
+    return status_locked(store, s);
 }
 
 static int wrong_status(struct error *e, const char *step, const struct state *s,
@@ -164,7 +186,7 @@ int container_start(const struct store *store, const char *ref, struct error *e)
     if (r < 0)
         return r;
 
-    enum state_status status = status_locked(s);
+    enum state_status status = status_locked(store, s);
     if (status == STATE_STOPPED)
         return wrong_status(e, "start container", s, status, NULL,
                             "cannot start a container that has stopped");
@@ -172,27 +194,39 @@ int container_start(const struct store *store, const char *ref, struct error *e)
         return wrong_status(e, "start container", s, status, NULL,
                             "cannot start an already running container");
 
+    _cleanup_close_ int fd = -EBADF;
     _cleanup_free_ char *fifo = state_fifo_name(s->id);
-    /* Its first process holds the other end while it waits, so ENXIO or a missing file mean that an
-     * earlier `start` got through and died before it could say so. */
-    _cleanup_close_ int fd =
-        openat(store->dirfd, fifo, O_WRONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
-    bool already = fd < 0 && (errno == ENXIO || errno == ENOENT);
-    if (fd < 0 && !already)
+    (void)waits_for_start(store, s, &fd);
+    if (fd < 0)
         return error_set(e, ERROR_STATE, errno, "open FIFO", fifo, NULL, NULL);
-    if (!already && write(fd, "S", 1) != 1)
+    if (write(fd, "S", 1) != 1)
         return error_set(e, ERROR_SYSTEM, errno, "let container run", s->id, NULL, NULL);
     (void)unlinkat(store->dirfd, fifo, 0);
 
     s->status = STATE_RUNNING;
     s->started_at = (uint64_t)time(NULL);
-    r = store_save(store, s, e);
+    return store_save(store, s, e);
+}
+
+/* Whether the cgroup of a container that has stopped is in use by another one by now: by one that was
+ * restored, or made again, with the same linux.cgroupsPath. Who runs in there is not this one's. */
+static int cgroup_is_anothers(const struct store *store, const struct state *s, struct error *e)
+{
+    struct state **list;
+    size_t n;
+    bool found = false;
+
+    if (!s->cgroup_path || !cgroup_is_populated(s->cgroup_path))
+        return 0;
+    int r = store_list(store, &list, &n, e);
     if (r < 0)
         return r;
-    if (already)
-        return wrong_status(e, "start container", s, STATE_RUNNING, NULL,
-                            "cannot start an already running container");
-    return 0;
+    for (size_t i = 0; i < n && !found; i++)
+        found = !streq(list[i]->id, s->id) && list[i]->cgroup_path &&
+                path_is_below(list[i]->cgroup_path, s->cgroup_path) &&
+                container_status(store, list[i]) != STATE_STOPPED;
+    store_list_free(list, n);
+    return found;
 }
 
 int container_kill(const struct store *store, const char *ref, int sig, bool all, struct error *e)
@@ -207,8 +241,11 @@ int container_kill(const struct store *store, const char *ref, int sig, bool all
     state_live(s, -EBADF, &live);
     bool running = live.running && s->status != STATE_STOPPED && s->status != STATE_CREATING;
     /* Without a pid namespace of its own a container can outlive its first process. */
-    if (all && s->cgroup_path && (running || cgroup_is_populated(s->cgroup_path)))
-        return cgroup_signal_all(s->cgroup_path, sig, e);
+    if (all && s->cgroup_path && (running || cgroup_is_populated(s->cgroup_path))) {
+        r = running ? 0 : cgroup_is_anothers(store, s, e);
+        if (r <= 0)
+            return r < 0 ? r : cgroup_signal_all(s->cgroup_path, sig, e);
+    }
     if (!running)
         return wrong_status(e, "signal container", s, STATE_STOPPED, NULL,
                             "container not running");
@@ -222,7 +259,7 @@ int container_kill(const struct store *store, const char *ref, int sig, bool all
 }
 
 /* Ends what is left of a container and frees its cgroup. */
-static int tear_down(const struct state *s, struct error *e)
+static int tear_down(const struct store *store, const struct state *s, struct error *e)
 {
     _cleanup_live_ struct state_live live = {.pidfd = -EBADF};
     state_live(s, -EBADF, &live);
@@ -231,7 +268,10 @@ static int tear_down(const struct state *s, struct error *e)
         if (r < 0 && r != -ESRCH)
             return error_errno(e, r, "kill container", s->id);
     }
-    if (s->cgroup_path) {
+    int anothers = live.running ? 0 : cgroup_is_anothers(store, s, e);
+    if (anothers < 0)
+        return anothers;
+    if (s->cgroup_path && !anothers) {
         struct cgroup_host host = {0};
         int r = cgroup_host_probe(AT_FDCWD, &host, e);
         if (r == 0)
@@ -247,6 +287,14 @@ static int tear_down(const struct state *s, struct error *e)
     return 0;
 }
 
+/* The record, last, and what lies beside it. */
+static int remove_all(const struct store *store, const char *id, struct error *e)
+{
+    leftovers_remove_work(store, id);
+    leftovers_remove_logs(store, id);
+    return store_remove(store, id, e);
+}
+
 /* Of a command that was killed before it had saved the record, or after it had removed it. Who
  * holds the lock is still at work, and takes care of them himself. */
 static void remove_traces(const struct store *store, const char *id)
@@ -258,9 +306,7 @@ static void remove_traces(const struct store *store, const char *id)
     if (state_id_check(id, NULL) < 0 || state_lock(store, id, true, &lock, NULL) < 0)
         return;
     if (store_load(store, id, &s, &absent) < 0 && absent.code == ERROR_NOT_FOUND) {
-        leftovers_remove_work(store, id);
-        leftovers_remove_logs(store, id);
-        (void)store_remove(store, id, NULL);
+        (void)remove_all(store, id, NULL);
     }
     error_done(&absent);
 }
@@ -282,17 +328,15 @@ int container_delete(const struct store *store, const char *ref, bool force, str
         return r;
     }
 
-    enum state_status status = status_locked(s);
+    enum state_status status = status_locked(store, s);
     if (!force && (status == STATE_RUNNING || status == STATE_PAUSED))
         return wrong_status(e, "delete container", s, status,
                             "stop it first, or use delete --force",
                             "cannot delete a container that is not stopped");
-    r = tear_down(s, e);
+    r = tear_down(store, s, e);
     if (r < 0)
         return r;
-    leftovers_remove_work(store, s->id);
-    leftovers_remove_logs(store, s->id);
-    return store_remove(store, s->id, e);
+    return remove_all(store, s->id, e);
 }
 
 int container_finish(const struct store *store, const char *id, bool keep, struct error *e)
@@ -300,7 +344,7 @@ int container_finish(const struct store *store, const char *id, bool keep, struc
     _cleanup_lock_ struct state_lock lock = {.fd = -EBADF};
     _cleanup_state_ struct state *s = NULL;
     struct error found = {0};
-    int r = container_open(store, id, &lock, &s, &found);
+    int r = open_by_id(store, id, &lock, &s, &found);
     if (r < 0) {
         /* Somebody was quicker to delete it. */
         bool absent = found.code == ERROR_NOT_FOUND;
@@ -310,14 +354,14 @@ int container_finish(const struct store *store, const char *id, bool keep, struc
             error_move(e, &found);
         return absent ? 0 : r;
     }
-    if (status_locked(s) != STATE_STOPPED)
+    if (status_locked(store, s) != STATE_STOPPED)
         /* Deleted and made again under the same id meanwhile: not ours to touch. */
         return 0;
-    r = tear_down(s, e);
+    r = tear_down(store, s, e);
     if (r < 0)
         return r;
     if (!keep)
-        return store_remove(store, id, e);
+        return remove_all(store, id, e);
     s->status = STATE_STOPPED;
     s->pid = 0;
     s->start_ticks = 0;

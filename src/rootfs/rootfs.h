@@ -69,7 +69,7 @@ int rootfs_plan_open(struct rootfs_plan *plan, struct error *e);
 /* A plan that is all zeros is fine. */
 void rootfs_plan_done(struct rootfs_plan *plan);
 
-/* The i-th mount option that nucleus honours itself (for `features`), NULL behind the last. */
+/* The i-th mount option that nucleus honours itself, NULL behind the last. */
 const char *rootfs_option_name(size_t i) _pure_;
 
 /* The plan as text, an operation a line: for --debug and tests. */

@@ -52,6 +52,6 @@ int sys_fs_magic(int fd, uint64_t *ret);
 
 /* A private procfs of this process's pid namespace, detached (never visible at a path): fsopen, or
  * where that is refused an O_PATH clone of /proc that was checked to be the root of a procfs
- * (PROC_SUPER_MAGIC, inode 1). For reads of /proc/self/… that nobody can have mounted over
+ * (PROC_SUPER_MAGIC, inode 1). For reads and writes of /proc/PID/… that nobody can have mounted over
  * (CVE-2019-19921, CVE-2025-52881). */
 int sys_open_private_proc(void);

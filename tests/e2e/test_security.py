@@ -536,7 +536,7 @@ def test_cve_2021_30465_destination_is_swapped(nucleus, bundle, cid, secret, whe
         done.set()
         thread.join()
     print(f"{swaps} swaps, {came_up} of 25 came up")
-    assert swaps > 100
+    assert swaps > 25, "the attack hardly ran"
     assert Path("/proc/self/mountinfo").read_text() == mounts
     assert [p.name for p in source.iterdir()] == ["mark"]
 

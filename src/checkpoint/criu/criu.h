@@ -58,8 +58,8 @@ struct criu_spawn {
 
 /* Starts `criu swrk 3`: descriptor 3 is its socket, 0/1 are /dev/null, 2 goes to stderr_fd, all
  * others closed; SIGCHLD unblocked; signal handlers default; environment PATH only; dies with
- * SIGKILL when the caller dies only if `die_with_parent` (a restore; a dump must be left to clean
- * up after itself). */
+ * SIGKILL when the caller dies only if `die_with_parent` (a probe; a dump must be left to clean
+ * up after itself, and a restore is ended by its guardian). */
 int criu_spawn(const struct criu_spawn *how, bool die_with_parent, struct criu_swrk *ret,
                struct error *e);
 /* Closes the socket, waits for the process (kills it after 10 s) and frees. Nothing happens to one
