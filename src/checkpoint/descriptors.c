@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 #include "checkpoint/descriptors.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <json-c/json.h>
@@ -209,7 +210,49 @@ static int inspect_end(pid_t pid, int fd, struct stdio_end *end, struct error *e
     return 0;
 }
 
-int stdio_inspect(pid_t pid, struct stdio_info *ret, struct error *e)
+/* Whether the process holds an end of the pipe that can do what `access` can't. */
+static bool holds_other_end(pid_t pid, const char *pipe, int access)
+{
+    _cleanup_free_ char *dir = str_printf("/proc/%d/fd", (int)pid);
+    _cleanup_closedir_ DIR *d = opendir(dir);
+
+    for (struct dirent *de; d && (de = readdir(d));) {
+        char target[64];
+        uint64_t flags;
+        ssize_t n = readlinkat(dirfd(d), de->d_name, target, sizeof(target) - 1);
+        if (n < 0)
+            continue;
+        target[n] = '\0';
+        if (!streq(target, pipe))
+            continue;
+
+        _cleanup_free_ char *info = str_printf("/proc/%d/fdinfo/%s", (int)pid, de->d_name);
+        _cleanup_free_ char *text = NULL;
+        if (file_read_at(AT_FDCWD, info, 0, 65536, &text, NULL) == 0 &&
+            fdinfo_field(text, "flags", 8, &flags) == 0 && ((int)flags & O_ACCMODE) != access)
+            return true;
+    }
+    return false;
+}
+
+/* A pipe that leads from one process of the container to another is CRIU's business: handed over at the
+ * restore, the caller's descriptor would take the place of both ends. */
+static void keep_inner_pipes(struct stdio_info *info, const pid_t *pids, size_t n)
+{
+    for (int fd = 0; fd < 3; fd++) {
+        struct stdio_end *end = &info->end[fd];
+        bool inner = false;
+        for (size_t i = 0; end->kind == STDIO_PIPE && i < n && !inner; i++)
+            inner = holds_other_end(pids[i], end->key, end->flags & O_ACCMODE);
+        if (!inner)
+            continue;
+        end->kind = STDIO_INSIDE;
+        free(end->key);
+        end->key = NULL;
+    }
+}
+
+int stdio_inspect(pid_t pid, const pid_t *pids, size_t n, struct stdio_info *ret, struct error *e)
 {
     _cleanup_stdio_ struct stdio_info info = {0};
 
@@ -218,6 +261,7 @@ int stdio_inspect(pid_t pid, struct stdio_info *ret, struct error *e)
         if (r < 0)
             return r;
     }
+    keep_inner_pipes(&info, pids, n);
     *ret = info;
     info = (struct stdio_info){0};
     return 0;

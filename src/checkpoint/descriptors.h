@@ -15,7 +15,7 @@
 
 enum stdio_kind {
     STDIO_INSIDE, /* belongs to the container, CRIU's own business (also: what it can't be told of) */
-    STDIO_PIPE,   /* an anonymous pipe: its other end may be outside */
+    STDIO_PIPE,   /* an anonymous pipe whose other end is outside, or nowhere */
     STDIO_FILE,   /* a regular file that none of the container's mounts shows */
     STDIO_TTY,    /* a terminal of the host */
 };
@@ -36,8 +36,9 @@ struct stdio_info {
     struct stdio_end end[3];
 };
 
-/* Looks at a live process. */
-int stdio_inspect(pid_t pid, struct stdio_info *ret, struct error *e);
+/* Looks at a live process. `pids` are those of its container: a pipe whose other end one of them holds
+ * is STDIO_INSIDE. */
+int stdio_inspect(pid_t pid, const pid_t *pids, size_t n, struct stdio_info *ret, struct error *e);
 
 /* Reads the offsets again: what the process had read when it was frozen. */
 int stdio_refresh_offsets(pid_t pid, struct stdio_info *info, struct error *e);

@@ -98,6 +98,15 @@ static int find_externals(struct dump *d, struct error *e)
     return rootfs_externals(&d->plan, root, &d->externals, &d->n_externals, e);
 }
 
+static int inspect_stdio(struct dump *d, struct error *e)
+{
+    _cleanup_free_ pid_t *pids = NULL;
+    size_t n;
+    int r = cgroup_pids(d->s->cgroup_path, &pids, &n, e);
+
+    return r < 0 ? r : stdio_inspect(d->s->pid, pids, n, &d->record.stdio, e);
+}
+
 /* An interface that somebody outside put into the container's network namespace is his to put there
  * again (C17): CRIU then leaves the namespace's contents alone on both sides. */
 static int look_at_network(struct dump *d, struct error *e)
@@ -151,7 +160,7 @@ static int inspect(struct dump *d, struct error *e)
     if (r == 0)
         r = find_externals(d, e);
     if (r == 0)
-        r = stdio_inspect(d->s->pid, &d->record.stdio, e);
+        r = inspect_stdio(d, e);
     if (r == 0)
         r = blockers_check(d->s, d->spec, d->o, &d->tool, &d->record.stdio, e);
     if (r == 0)
@@ -276,6 +285,19 @@ static int on_notify(const char *script, pid_t pid, int fd, void *arg, struct er
     return streq(script, "post-dump") ? commit(d, e) : 0;
 }
 
+/* Since it was looked at, it may have ended, and its pid be another's (S4). What is frozen now stays as it
+ * is, but for a SIGKILL. */
+static int check_process(struct dump *d, struct error *e)
+{
+    _cleanup_live_ struct state_live live = {.pidfd = -EBADF};
+
+    state_live(d->s, -EBADF, &live);
+    if (live.running)
+        return 0;
+    return error_set(e, ERROR_WRONG_STATUS, ESRCH, "checkpoint container", d->s->id, NULL,
+                     "its first process ended meanwhile");
+}
+
 /* Locking keeps segments from getting lost or refused while a connection is half gone, or half back:
  * also in a network namespace with nothing but lo, where all who could send are frozen, for data that
  * was written but not yet sent goes out while CRIU restores one end, before the other exists (EPIPE,
@@ -326,6 +348,8 @@ static int run_criu(struct dump *d, struct error *e)
         return r;
     d->frozen = true;
     r = cgroup_freeze(d->s->cgroup_path, true, FREEZE_TIMEOUT_MS, e);
+    if (r == 0)
+        r = check_process(d, e);
     if (r < 0)
         return r;
     return criu_dump(&d->swrk, &options, d->work.dir, on_notify, d, e);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -30,6 +31,7 @@
 
 #define RESTORE_LOG "restore.log"
 #define ID_BYTES 16
+#define REAP_MS 100
 
 struct restore {
     const struct restore_options *o;
@@ -399,15 +401,29 @@ static void undo_restore(void *arg, bool committed)
     work_done(&r->work);
 }
 
+/* What CRIU had brought back were this process's children, and are dead now or about to be. Others may
+ * be its children too, from before it was nucleus (`sleep 60 & exec nucleus restore`), so there is an
+ * end to the waiting. */
+static void reap(void)
+{
+    for (int idle = 0; idle < REAP_MS;) {
+        pid_t pid = waitpid(-1, NULL, WNOHANG);
+        if (pid < 0 && errno != EINTR)
+            return;
+        if (pid == 0) {
+            (void)poll(NULL, 0, 1);
+            idle++;
+        }
+    }
+}
+
 static void roll_back(struct restore *r, struct error *e)
 {
     criu_swrk_done(&r->swrk);
     work_keep_log(&r->work, RESTORE_LOG, e);
     remove_remains(r);
     guardian_dismiss(&r->guardian);
-    /* What CRIU had brought back were this process's children; all of them are dead now. */
-    while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
-        ;
+    reap();
     if (r->progress == CHECKPOINT_RESTORING)
         (void)progress_step(&r->progress, CHECKPOINT_NONE, NULL);
 }

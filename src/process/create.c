@@ -126,7 +126,6 @@ static int plan(struct creation *c, struct error *e)
         .console_width = p->console_width,
         .console_height = p->console_height,
     };
-    (void)snprintf(c->init.keyring, sizeof(c->init.keyring), "_ses.%s", c->o->id);
     init_plan_candidates(&c->init);
     return 0;
 }

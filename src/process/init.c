@@ -348,9 +348,10 @@ _noreturn_ void init_run(const struct init_plan *plan)
     if (setsid() < 0)
         fail(plan, errno, "start a session", NULL);
     /* EDQUOT and ENOSYS are what hosts without keyrings or with strict quotas answer; a container that
-     * keeps the caller's keyring would be a hole, so both are errors. */
-    if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, plan->keyring) < 0)
-        fail(plan, errno, "join a new session keyring", plan->keyring);
+     * keeps the caller's keyring would be a hole, so both are errors. One by name could be there
+     * already, made by another container and opened to all: without a name it is new. */
+    if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0)
+        fail(plan, errno, "join a new session keyring", NULL);
     if ((plan->namespaces & CLONE_NEWCGROUP) && unshare(CLONE_NEWCGROUP) < 0)
         fail(plan, errno, "make cgroup namespace", NULL);
     set_names(plan);

@@ -26,9 +26,8 @@ struct init_plan {
     uint32_t umask;
     bool terminal;
     uint16_t console_width, console_height;
-    char keyring[64]; /* name of the new session keyring */
-    int sync_fd;      /* the child's end of a SOCK_SEQPACKET pair */
-    int fifo_fd;      /* >= 0: wait here for `start` */
+    int sync_fd; /* the child's end of a SOCK_SEQPACKET pair */
+    int fifo_fd; /* >= 0: wait here for `start` */
 };
 
 /* Fills `candidates` from argv[0] and the container's PATH (execvp(3)'s rule: a name with a slash is

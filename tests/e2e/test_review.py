@@ -1,12 +1,13 @@
 """Ways out of a container, and into another one, that a review found."""
 
+import ctypes
 import os
 import signal
 import subprocess
 
 import pytest
 
-from harness import wait_output
+from harness import wait_for, wait_output
 from test_checkpoint import counting  # noqa: F401 (fixture)
 
 # Puts a file behind descriptor 1 whose path, as the kernel tells it from outside, is one of the
@@ -125,7 +126,6 @@ def test_restore_does_not_wait_for_children_that_are_not_its_own(nucleus, counti
     """`sleep 60 & exec nucleus restore` hands it one at birth."""
     one = counting()
     one.checkpoint(tmp_path / "cp")
-    (tmp_path / "bundle-bad").mkdir()
     os.truncate(tmp_path / "cp" / "images" / "inventory.img", 4)
     argv = [nucleus.binary, "--root", str(nucleus.state_dir), "restore", "-d", "--image-path",
             str(tmp_path / "cp" / "images"), "-b", str(one.bundle), nucleus.new_id()]
@@ -136,3 +136,94 @@ def test_restore_does_not_wait_for_children_that_are_not_its_own(nucleus, counti
             assert popen.wait(15) == 1
         finally:
             os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
+# System calls 248 and 250 are add_key(2) and keyctl(2); operations: 1 joins a session keyring, 5 sets
+# permissions, 10 searches.
+SETS_A_TRAP = r"""
+import ctypes, sys, time
+call = ctypes.CDLL(None).syscall
+ring = call(250, 1, sys.argv[1].encode())
+assert ring > 0 and call(250, 5, ring, 0x3f3f3f3f) == 0
+assert call(248, b"user", b"planted", b"x", 1, ring) > 0
+print("set", flush=True)
+time.sleep(60)
+"""
+LOOKS = r"""
+import ctypes, sys, time
+while True:
+    print("found", ctypes.CDLL(None).syscall(250, 10, -3, b"user", b"planted", 0) > 0, flush=True)
+    if sys.argv[1:] != ["on"]:
+        break
+    time.sleep(0.02)
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of system calls")
+def test_keyring_is_nobody_elses(nucleus, counting, make_bundle, cid):
+    """A name would be looked up: a container that knows the next one's id could wait for it there."""
+    first = nucleus.run_container(
+        nucleus.new_id(), make_bundle().python().args("/usr/bin/python3", "-c", SETS_A_TRAP,
+                                                      f"_ses.{cid}"), "-d")
+    wait_output(first, "set\n")
+    bundle = make_bundle().python().args("/usr/bin/python3", "-c", LOOKS)
+    assert nucleus.run_container(cid, bundle).out == "found False\n"
+    nucleus.delete(nucleus.ids_listed()[0], "-f")
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of system calls")
+def test_keyring_of_the_caller_stays_outside_of_what_is_restored(
+        nucleus, counting, make_bundle, cid, tmp_path):
+    def join():
+        call = ctypes.CDLL(None).syscall
+        ring = call(250, 1, None)
+        assert call(248, b"user", b"planted", b"x", 1, ring) > 0
+
+    result = nucleus.run_container(
+        cid, make_bundle().python().args("/usr/bin/python3", "-c", LOOKS, "on"), "-d")
+    wait_output(result, "found False\n")
+    nucleus.checkpoint(cid, tmp_path / "cp")
+    lines = result.out.count("\n")
+    back = nucleus.new_id()
+    nucleus.restore(tmp_path / "cp", "-d", back, preexec_fn=join)
+    wait_output(result, "found", count=lines + 5)
+    assert "True" not in result.out
+    nucleus.delete(cid)
+    nucleus.delete(back, "-f")
+
+
+def test_c10_a_pipe_between_processes_of_the_container_is_not_the_callers(
+        nucleus, bundle, cid, tmp_path):
+    """`exec > >(tee log)`: the first process's output goes to another one of the container."""
+    (bundle.rootfs / "tmp" / "log").touch()
+    bundle.python().args("/usr/bin/python3", "-c", """
+import os, time
+r, w = os.pipe()
+if os.fork() == 0:
+    os.close(w)
+    f = os.open("/tmp/log", os.O_WRONLY | os.O_APPEND)
+    os.dup2(f, 1)
+    os.dup2(f, 2)
+    while data := os.read(r, 100):
+        os.write(f, data)
+    os._exit(1)
+os.close(r)
+os.dup2(w, 1)
+os.close(w)
+while True:
+    os.write(1, b"inner\\n")
+    time.sleep(0.02)
+""")
+    log = bundle.rootfs / "tmp" / "log"
+    nucleus.run_container(cid, bundle, "-d")
+    wait_for(lambda: log.stat().st_size > 50)
+    nucleus.checkpoint(cid, tmp_path / "cp")
+    size = log.stat().st_size
+    back = nucleus.new_id()
+    result = nucleus.restore(tmp_path / "cp", "-d", back)
+    try:
+        wait_for(lambda: log.stat().st_size > size + 50)
+        assert "inner" not in result.out
+    finally:
+        nucleus.delete(cid)
+        nucleus.delete(back, "-f")

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 #include <fcntl.h>
+#include <linux/keyctl.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "base/file.h"
@@ -21,6 +23,7 @@
 
 enum step {
     STEP_PARENT,
+    STEP_KEYRING,
     STEP_CGROUP_NS,
     STEP_MOUNT_NS,
     STEP_PRIVATE,
@@ -31,6 +34,7 @@ enum step {
 
 static const char *const step_names[] = {
     [STEP_PARENT] = "tie CRIU's life to ours",
+    [STEP_KEYRING] = "give CRIU a session keyring",
     [STEP_CGROUP_NS] = "give CRIU a cgroup namespace",
     [STEP_MOUNT_NS] = "give CRIU a mount namespace",
     [STEP_PRIVATE] = "make CRIU's mounts private",
@@ -116,6 +120,9 @@ static _noreturn_ void child(const struct plan *p)
         /* Else Ctrl-C on our terminal would end it in the midst of a dump. */
         give_up(p->report, STEP_PARENT, errno);
     }
+    /* CRIU knows nothing of keyrings: what it restores has its own, which must not be the caller's. */
+    if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 && errno != ENOSYS)
+        give_up(p->report, STEP_KEYRING, errno);
     if (p->how->new_cgroup_ns && unshare(CLONE_NEWCGROUP) < 0)
         give_up(p->report, STEP_CGROUP_NS, errno);
     if (p->how->private_mounts) {
@@ -237,10 +244,25 @@ int criu_spawn_args(const struct criu_spawn *how, const char *const *argv, bool 
     return 0;
 }
 
+/* A CRIU that did not end well can leave helpers at work, which go on writing images. They are in its
+ * process group, whose number is taken for as long as it has not been waited for. After a success there
+ * are none, and with --shell-job what was restored is in that group. */
+static void end_helpers(const struct criu_swrk *s)
+{
+    siginfo_t si = {0};
+
+    if (waitid(P_PIDFD, (id_t)s->pidfd, &si, WEXITED | WNOHANG | WNOWAIT) < 0)
+        return;
+    bool well = si.si_code == CLD_EXITED && si.si_status == 0;
+    if (!well && getpgid(s->pid) == s->pid)
+        (void)kill(-s->pid, SIGKILL);
+}
+
 static bool reap(struct criu_swrk *s, int wait_ms)
 {
     if (sys_pidfd_wait(s->pidfd, wait_ms) < 0)
         return false;
+    end_helpers(s);
     siginfo_t si = {0};
     int r;
     do
