@@ -198,6 +198,9 @@ static int inspect_end(pid_t pid, int fd, struct stdio_end *end, struct error *e
     int r = has_mount(pid, mnt_id, &inside, e);
     if (r < 0 || inside)
         return r;
+    /* Anonymous memory, which CRIU saves by itself. */
+    if (str_after(end->target, "/memfd:"))
+        return 0;
     if (S_ISREG(st.st_mode)) {
         inspect_file(end, mnt_id, &st);
         return inspect_offset(pid, fd, end, e);

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -340,7 +341,10 @@ static int run_criu(struct dump *d, struct error *e)
         .setup = private_mounts_setup,
         .setup_arg = &d->mounts,
     };
+    /* Images hold the memory of the container: only their owner may read them. */
+    mode_t mask = umask(0077);
     int r = criu_spawn(&how, false, &d->swrk, e);
+    (void)umask(mask);
     if (r < 0)
         return r;
     r = guardian_start(&d->guardian, undo_dump, d, e);

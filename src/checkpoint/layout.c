@@ -44,29 +44,6 @@ static int open_dir(int at, const char *name, const char *shown, struct error *e
     return error_set(e, ERROR_CHECKPOINT, saved, "open checkpoint directory", shown, NULL, NULL);
 }
 
-/* Makes (0700) or takes over a directory; *ret_made says which. */
-static int make_dir(int at, const char *name, const char *shown, bool *ret_made, struct error *e)
-{
-    *ret_made = mkdirat(at, name, 0700) == 0;
-    if (!*ret_made && errno != EEXIST)
-        return error_set(e, ERROR_CHECKPOINT, errno, "make checkpoint directory", shown,
-                         errno == ENOENT ? "make its parent directory first" : NULL, NULL);
-    int fd = open_dir(at, name, shown, e);
-    if (fd >= 0 && fchmod(fd, 0700) < 0) {
-        int r = error_set(e, ERROR_CHECKPOINT, errno, "close to others", shown, NULL, NULL);
-        fd_close(fd);
-        return r;
-    }
-    return fd;
-}
-
-static bool exists(int at, const char *name)
-{
-    struct stat st;
-
-    return fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
 /* Removes every entry (of a flat directory; CRIU makes no others) but CRIU's log, which an error names
  * where runc's form puts it here too; or only looks for one. */
 static bool dir_entries(int fd, bool remove)
@@ -80,13 +57,60 @@ static bool dir_entries(int fd, bool remove)
     for (struct dirent *de; (de = readdir(d));) {
         if (streq(de->d_name, ".") || streq(de->d_name, ".."))
             continue;
-        any = true;
+        /* An images/ that was made beforehand is part of an empty checkpoint directory. */
+        any = any || !streq(de->d_name, IMAGES);
         if (!remove)
-            break;
+            continue;
         if (!streq(de->d_name, "dump.log"))
             (void)unlinkat(fd, de->d_name, 0);
     }
     return any;
+}
+
+/* A directory that is there already: where others could write, what CRIU makes there would be theirs to
+ * replace. It is closed to readers too where nothing else lies in it; one that is in use for something
+ * (/etc, an engine's directory) keeps its mode. */
+static int take_over(int fd, const char *shown, struct error *e)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return error_errno(e, -errno, "look at checkpoint directory", shown);
+    if ((st.st_mode & 0022) || (st.st_uid != 0 && st.st_uid != geteuid()))
+        return error_set(e, ERROR_PERMISSION, EPERM, "write checkpoint to", shown,
+                         "choose a directory that is yours and closed to others",
+                         "others can write to it");
+    if (!dir_entries(fd, false) && fchmod(fd, 0700) < 0)
+        return error_set(e, ERROR_CHECKPOINT, errno, "close to others", shown, NULL, NULL);
+    return 0;
+}
+
+/* Makes (0700) or takes over a directory; *ret_made says which. */
+static int make_dir(int at, const char *name, const char *shown, bool *ret_made, struct error *e)
+{
+    *ret_made = mkdirat(at, name, 0700) == 0;
+    if (!*ret_made && errno != EEXIST)
+        return error_set(e, ERROR_CHECKPOINT, errno, "make checkpoint directory", shown,
+                         errno == ENOENT ? "make its parent directory first" : NULL, NULL);
+    int fd = open_dir(at, name, shown, e);
+    /* The mode that mkdir gives is less the umask. */
+    int r = fd < 0 ? 0
+            : !*ret_made ? take_over(fd, shown, e)
+            : fchmod(fd, 0700) < 0
+                ? error_set(e, ERROR_CHECKPOINT, errno, "close to others", shown, NULL, NULL)
+                : 0;
+    if (r < 0) {
+        fd_close(fd);
+        return r;
+    }
+    return fd;
+}
+
+static bool exists(int at, const char *name)
+{
+    struct stat st;
+
+    return fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 static int check_free(const struct checkpoint_layout *l, struct error *e)

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "cgroup/devices.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/criu/criu.h"
 #include "checkpoint/layout.h"
@@ -492,6 +493,9 @@ static int judge(struct restore *r, struct error *e)
 {
     int ret = policy_check(r->cgroup_path, r->process.pid, r->swrk.pid, r->spec, e);
 
+    /* Not earlier: CRIU, in the cgroup too, opens more than a container may. */
+    if (ret == 0)
+        ret = cgroup_limit_devices(r->cgroup_fd, r->cgroup_path, e);
     if (ret < 0)
         (void)cgroup_kill(r->cgroup_path, CONTAINER_KILL_TIMEOUT_MS, NULL);
     return ret;

@@ -11,6 +11,20 @@
 #include "base/path.h"
 #include "process/leftovers.h"
 
+/* CRIU opens its log by name, as root, and follows links: nobody else may put one there. */
+static int check_closed(int fd, const char *path, struct error *e)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return error_errno(e, -errno, "look at work directory", path);
+    if ((st.st_mode & 0022) || (st.st_uid != 0 && st.st_uid != geteuid()))
+        return error_set(e, ERROR_PERMISSION, EPERM, "trust work directory", path,
+                         "choose one that is yours and closed to others with --work-path",
+                         "others could put links into it");
+    return 0;
+}
+
 static int open_dir(const char *path, struct error *e)
 {
     if (mkdir(path, 0700) < 0 && errno != EEXIST)
@@ -45,6 +59,9 @@ int work_make(const struct store *store, const char *id, const char *log_id,
         w.fd = open_dir(work_path, e);
         if (w.fd < 0)
             return w.fd;
+        int r = check_closed(w.fd, work_path, e);
+        if (r < 0)
+            return r;
         w.dir = realpath(work_path, NULL);
         if (!w.dir)
             return error_set(e, ERROR_CHECKPOINT, errno, "open work directory", work_path, NULL,

@@ -51,7 +51,8 @@ enum state_status container_status(const struct store *store, const struct state
 int container_kill(const struct store *store, const char *ref, int sig, bool all, struct error *e);
 
 /* Removes cgroup and record. A created container is ended first; a running or paused one only with
- * `force`, else ERROR_WRONG_STATUS. With `force` a container that does not exist is fine. */
+ * `force`, else ERROR_WRONG_STATUS. With `force` a container that does not exist is fine, and `ref` must be
+ * the whole id or name. */
 int container_delete(const struct store *store, const char *ref, bool force, struct error *e);
 
 /* After the first process of a foreground `run` ended: what is left of the container goes, with the

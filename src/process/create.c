@@ -13,6 +13,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "cgroup/devices.h"
 #include "process/console.h"
 #include "process/idmap.h"
 #include "process/init.h"
@@ -158,6 +159,12 @@ static int prepare(struct creation *c, struct error *e)
     if (r < 0)
         return r;
     c->cgroup_made = true;
+    /* An unprivileged caller may open no more than its own devices anyway, and may attach no program. */
+    if (geteuid() == 0) {
+        r = cgroup_limit_devices(c->cgroup_fd, c->cgroup_path, e);
+        if (r < 0)
+            return r;
+    }
     r = rootfs_plan_open(&c->rootfs, e);
     if (r < 0)
         return r;

@@ -137,3 +137,48 @@ def test_b4_the_bundle_says_what_is_external(nucleus, make_bundle, tmp_path):
     assert one.root("/data/name").read_text() == "second"
     wait_for(lambda: (bundle.dir / "rootfs").stat().st_ino == one.root("/").stat().st_ino)
     nucleus.delete(cid, "-f")
+
+
+DEVICES = ("mknod /tmp/disk b 254 0; mknod /tmp/memory c 1 1; "
+           "for i in /tmp/disk /tmp/memory; do head -c 1 $i >/dev/null 2>&1 && echo opened $i; done; "
+           "for i in zero random urandom full; do head -c 1 /dev/$i >/dev/null || echo no $i; done; "
+           ": >/dev/null || echo no null; echo tried")
+
+
+def test_devices_of_the_host_can_not_be_opened(nucleus, make_bundle, tmp_path):
+    """Root in the container may make nodes (CAP_MKNOD), but not open what is not its own; after a
+    restore as before."""
+    bundle = make_bundle("devices")
+    bundle.tmpfs("/tmp", "mode=1777")
+    for name in bundle.process["capabilities"]:
+        if "CAP_MKNOD" not in bundle.process["capabilities"][name] and name != "ambient":
+            bundle.process["capabilities"][name].append("CAP_MKNOD")
+    result = nucleus.run_container(
+        "d-" + nucleus.token, bundle.sh(f"trap '{DEVICES}' USR1; {DEVICES}; "
+                                        "while :; do sleep 0.05; done"), "-d")
+    wait_for(lambda: "tried" in result.out)
+    assert result.out == "tried\n", result.out
+    nucleus.checkpoint("d-" + nucleus.token, tmp_path / "cp")
+    nucleus.restore(tmp_path / "cp", "-d", "-b", bundle, "e-" + nucleus.token)
+    nucleus.kill("e-" + nucleus.token, "USR1")
+    wait_for(lambda: result.out.count("tried") == 2)
+    assert "opened" not in result.out and "no " not in result.out, result.out
+    delete_all(nucleus)
+
+
+def test_directory_others_can_write_to_is_no_place_for_a_checkpoint(nucleus, counting, tmp_path):
+    one = counting()
+    open_dir, used = tmp_path / "open", tmp_path / "used"
+    open_dir.mkdir()
+    open_dir.chmod(0o777)
+    used.mkdir(0o755)
+    (used / "something").write_text("else")
+    nucleus.fails("checkpoint", "-o", open_dir, one.id, text="others can write")
+    nucleus.fails("checkpoint", "--image-path", tmp_path / "x", "--work-path", open_dir, one.id,
+                  text="others could put links")
+    assert open_dir.stat().st_mode & 0o7777 == 0o777
+    nucleus.run("checkpoint", "--leave-running", "--image-path", used, one.id)
+    assert used.stat().st_mode & 0o7777 == 0o755
+    for image in used.glob("*.img"):
+        assert image.stat().st_mode & 0o077 == 0, image
+    one.more()
