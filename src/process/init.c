@@ -8,7 +8,6 @@
 #include <linux/keyctl.h>
 #include <linux/openat2.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -113,16 +112,6 @@ static void await(const struct init_plan *plan, char what)
     /* The parent ended, or gave up: whatever was set up goes with this process. */
     if (n != 1 || c != what)
         _exit(EXIT_FAILURE);
-}
-
-static void reset_signals(void)
-{
-    sigset_t none;
-
-    sigemptyset(&none);
-    for (int sig = 1; sig < NSIG; sig++)
-        (void)signal(sig, SIG_DFL);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 /* In a new user namespace: become its root, so that what is made now belongs to it. */
@@ -340,7 +329,7 @@ _noreturn_ void init_run(const struct init_plan *plan)
     /* Nobody who shares a pid namespace with this process may look into it or take its descriptors
      * while it is still the runtime (CVE-2016-9962). execve() sets it back. */
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    reset_signals();
+    sys_reset_signals();
     await(plan, INIT_GO);
 
     if (plan->namespaces & CLONE_NEWUSER)

@@ -195,6 +195,22 @@ int sys_cloexec_from(unsigned first)
     return syscall(SYS_close_range, first, ~0U, CLOSE_RANGE_CLOEXEC) < 0 ? -errno : 0;
 }
 
+void sys_reset_signals(void)
+{
+    /* As the kernel has it (include/uapi/asm-generic/signal.h); all zero is SIG_DFL. */
+    static const struct {
+        void *handler;
+        unsigned long flags;
+        void *restorer;
+        uint64_t mask;
+    } action;
+    const uint64_t none = 0;
+
+    for (int sig = 1; sig <= 64; sig++)
+        (void)syscall(SYS_rt_sigaction, sig, &action, NULL, sizeof(none));
+    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof(none));
+}
+
 int sys_loopback_up(void)
 {
     _cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);

@@ -41,5 +41,10 @@ const char *sys_signal_name(int sig);
 /* Marks every descriptor from `first` up close-on-exec: close_range(2), Linux 5.11. */
 int sys_cloexec_from(unsigned first);
 
+/* Every signal back to its default and none blocked, for a child about to become another program. By
+ * rt_sigaction(2) itself: glibc keeps 32 and 33 to itself, so a program that somebody started with those
+ * ignored would hand that on. */
+void sys_reset_signals(void);
+
 /* Brings "lo" up in the caller's network namespace. */
 int sys_loopback_up(void);

@@ -67,18 +67,6 @@ static _noreturn_ void give_up(int report, enum step step, int errnum)
     _exit(127);
 }
 
-static void reset_signals(void)
-{
-    struct sigaction dfl = {.sa_handler = SIG_DFL};
-    sigset_t none;
-
-    /* Ignored signals survive execve, and CRIU must see SIGCHLD. */
-    for (int sig = 1; sig < NSIG; sig++)
-        (void)sigaction(sig, &dfl, NULL);
-    (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
 /* 0 and 1 null, 2 stderr, 3 the socket, 4… the inherited. Everything is copied above that range
  * first, so no target is still a source when it is overwritten. Returns the report's new number,
  * above the range too. */
@@ -110,7 +98,8 @@ static int arrange_descriptors(const struct plan *p)
 /* Runs between clone3 and execve: nothing here allocates or takes a lock. */
 static _noreturn_ void child(const struct plan *p)
 {
-    reset_signals();
+    /* Ignored signals survive execve, and CRIU must see SIGCHLD. */
+    sys_reset_signals();
     if (p->die_with_parent) {
         if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
             give_up(p->report, STEP_PARENT, errno);
