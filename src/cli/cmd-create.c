@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 #include "cli/commands.h"
 #include "process/container.h"
-#include "process/protect.h"
 
 struct values {
     const char *bundle, *pid_file, *console_socket;
@@ -19,11 +18,8 @@ static int run(const struct command_context *ctx, const void *values, char *cons
                struct error *e)
 {
     const struct values *v = values;
-    int r = protect_own_binary(ctx->argv, ctx->envp, e);
-    if (r < 0)
-        return r;
     _cleanup_store_ struct store store = {.dirfd = -EBADF};
-    r = command_open_store(ctx, true, &store, e);
+    int r = command_begin(ctx, NULL, &store, e);
     if (r < 0)
         return r;
 

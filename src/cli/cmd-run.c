@@ -2,7 +2,6 @@
 #include "cli/commands.h"
 #include "process/container.h"
 #include "process/foreground.h"
-#include "process/protect.h"
 
 struct values {
     const char *bundle, *pid_file, *console_socket;
@@ -23,19 +22,11 @@ static int run(const struct command_context *ctx, const void *values, char *cons
                struct error *e)
 {
     const struct values *v = values;
-    int r = protect_own_binary(ctx->argv, ctx->envp, e);
-    if (r < 0)
-        return r;
     _cleanup_store_ struct store store = {.dirfd = -EBADF};
-    r = command_open_store(ctx, true, &store, e);
+    _cleanup_foreground_ struct foreground fg = {.signal_fd = -EBADF};
+    int r = command_begin(ctx, v->detach ? NULL : &fg, &store, e);
     if (r < 0)
         return r;
-    _cleanup_foreground_ struct foreground fg = {.signal_fd = -EBADF};
-    if (!v->detach) {
-        r = foreground_prepare(&fg, e);
-        if (r < 0)
-            return r;
-    }
 
     _cleanup_container_process_ struct container_process p = {.pidfd = -EBADF,
                                                               .console_fd = -EBADF};

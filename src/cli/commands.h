@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "cli/options.h"
+#include "process/foreground.h"
 #include "state/state.h"
 
 /* A file a command (cmd-NAME.c), each with its row. */
@@ -14,6 +15,11 @@ extern const struct command command_checkpoint, command_create, command_delete, 
 /* The store as --root and the environment say. */
 int command_open_store(const struct command_context *ctx, bool for_writing, struct store *ret,
                        struct error *e);
+
+/* What commands that make processes of containers begin with: the runtime's binary is put out of their reach
+ * (process/protect.h), the store is opened, and where `fg` is not NULL signals are taken from here on. */
+int command_begin(const struct command_context *ctx, struct foreground *fg, struct store *ret,
+                  struct error *e);
 
 /* --manage-cgroups-mode of checkpoint and restore: NULL or "ignore". CRIU's other modes would have it
  * write to the container's cgroup, which has one owner. */

@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "process/protect.h"
 
 static const struct command *const commands[] = {
     &command_checkpoint, &command_create, &command_delete,  &command_doctor, &command_kill,
@@ -38,6 +39,17 @@ int command_open_store(const struct command_context *ctx, bool for_writing, stru
 
     store_env_from_process(&env, ctx->root);
     return store_open(&env, for_writing, ret, e);
+}
+
+int command_begin(const struct command_context *ctx, struct foreground *fg, struct store *ret,
+                  struct error *e)
+{
+    int r = protect_own_binary(ctx->argv, ctx->envp, e);
+    if (r == 0)
+        r = command_open_store(ctx, true, ret, e);
+    if (r == 0 && fg)
+        r = foreground_prepare(fg, e);
+    return r;
 }
 
 int command_check_cgroups_mode(const char *mode, struct error *e)
