@@ -545,12 +545,19 @@ def zoo_names():
     return sorted(p.stem for p in ZOO.glob("*.c"))
 
 
+def programs():
+    """Where meson built the tests' own programs: beside the binary, or in another build (a program that
+    is to die of SIGSEGV can't be one with a sanitizer)."""
+    build = os.environ.get("NUCLEUS_TEST_PROGRAMS") or Path(binary()).parent
+    return Path(build) / "tests"
+
+
 @functools.lru_cache(maxsize=None)
 def zoo_program(name):
     """The static program: as meson built it, or else built here."""
     source = ZOO / f"{name}.c"
     newest = max(source.stat().st_mtime, (ZOO / "zoo.h").stat().st_mtime)
-    built = Path(binary()).parent / "tests" / "zoo" / name
+    built = programs() / "zoo" / name
     if built.exists() and built.stat().st_mtime >= newest:
         return built
     target = session_dir() / "zoo" / name
@@ -564,7 +571,7 @@ def zoo_program(name):
 def tool(name, *flags):
     """A program of tests/tools, on the same terms. (fake-criu needs what meson generates.)"""
     source = TOOLS / f"{name}.c"
-    built = Path(binary()).parent / "tests" / "tools" / name
+    built = programs() / "tools" / name
     if not flags and built.exists() and built.stat().st_mtime >= source.stat().st_mtime:
         return built
     target = session_dir() / "tools" / "".join([name, *flags])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import (ROOT, alive, binary, cgroup_mounts, descendants, mount, process, reap_orphans,
+from harness import (alive, cgroup_mounts, descendants, mount, process, programs, reap_orphans,
                      umount, wait_for)
 
 pytestmark = pytest.mark.nucleus_only
@@ -38,14 +38,9 @@ FAULTS = {
 
 class FakeCriu:
     def __init__(self, directory):
-        for built in (Path(binary()).parent, ROOT / "build"):
-            if (built / "tests" / "tools" / "fake-criu").exists():
-                break
-        else:
-            pytest.skip("fake-criu is not built")
         directory.mkdir(mode=0o755)
         self.path = directory / "criu"
-        shutil.copy(built / "tests" / "tools" / "fake-criu", self.path)
+        shutil.copy(programs() / "tools" / "fake-criu", self.path)
         self.path.chmod(0o755)
 
     def orders(self, *lines):
