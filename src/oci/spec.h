@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/str.h"
+#include "oci/resources.h"
 
 /* config.json (OCI runtime-spec 1.3) as plain data: parsed and validated whole before anything is
  * touched. A field that nucleus knows but can't honour is an error; a property it does not know is
@@ -28,6 +29,23 @@ struct oci_capabilities {
     uint64_t bounding, effective, inheritable, permitted, ambient;
 };
 
+/* A list of CPUs or NUMA nodes ("0-3,7") as bits, in the form that sched_setaffinity(2) and
+ * set_mempolicy(2) take. */
+#define OCI_SET_BITS 4096
+struct oci_set {
+    bool present;
+    unsigned long bits[OCI_SET_BITS / (8 * sizeof(unsigned long))];
+};
+
+/* process.scheduler, in the terms of sched_setattr(2). */
+struct oci_scheduler {
+    uint32_t policy; /* SCHED_* of <linux/sched.h> */
+    int32_t nice;
+    uint32_t priority;
+    uint64_t flags; /* SCHED_FLAG_* */
+    uint64_t runtime, deadline, period; /* ns */
+};
+
 struct oci_process {
     bool terminal;
     uint16_t console_width, console_height; /* 0: unset */
@@ -46,13 +64,32 @@ struct oci_process {
     bool no_new_privileges;
     bool has_oom_score_adj;
     int oom_score_adj;
+    char *apparmor_profile, *selinux_label; /* NULL: none asked for */
+    bool has_scheduler;
+    struct oci_scheduler scheduler;
+    bool has_io_priority;
+    int io_priority; /* IOPRIO_PRIO_VALUE(class, level) of <linux/ioprio.h>, for ioprio_set(2) */
+    /* execCPUAffinity: for processes of `exec` alone; before and after they enter the cgroup */
+    struct oci_set exec_affinity_initial, exec_affinity_final;
 };
+
+/* A JSON text that is one process object (`exec --process`); errors as oci_spec_parse(). */
+int oci_process_parse(const char *text, size_t len, const char *name, struct oci_process **ret,
+                      struct error *e);
+void oci_process_free(struct oci_process *p);
+DEFINE_CLEANUP(struct oci_process *, oci_process_free)
+#define _cleanup_process_ _cleanup_(oci_process_freep)
 
 struct oci_mount {
     char *destination; /* absolute; a relative one is taken as below / (with a warning) */
     char *type;        /* NULL: only for binds */
     char *source;      /* NULL: none */
     char **options;    /* as written */
+    /* For the options idmap and ridmap: ids of the mount's files (container_id) and what they show as
+     * (host_id), config.md "uidMappings". Both or neither; without them idmap takes the container's
+     * own user namespace. */
+    struct oci_id_map *uid_maps, *gid_maps;
+    size_t n_uid_maps, n_gid_maps;
 };
 
 enum oci_namespace_type {
@@ -105,8 +142,71 @@ struct oci_seccomp {
     uint32_t flags;       /* SECCOMP_FILTER_FLAG_* */
     struct oci_seccomp_rule *rules;
     size_t n_rules;
+    /* AF_UNIX socket that gets the notify descriptor; there where, and only where, an action is
+     * SECCOMP_RET_USER_NOTIF. */
+    char *listener_path, *listener_metadata;
 };
 
+/* config.md, "POSIX-platform Hooks", in the order of a container's life. */
+enum oci_hook_kind {
+    OCI_HOOK_PRESTART,
+    OCI_HOOK_CREATE_RUNTIME,
+    OCI_HOOK_CREATE_CONTAINER,
+    OCI_HOOK_START_CONTAINER,
+    OCI_HOOK_POSTSTART,
+    OCI_HOOK_POSTSTOP,
+    _OCI_HOOK_MAX,
+};
+/* "prestart", "createRuntime", … */
+const char *oci_hook_name(enum oci_hook_kind kind) _const_;
+
+struct oci_hook {
+    char *path;  /* absolute */
+    char **args; /* args[0] too; NULL: the path alone */
+    char **env;
+    uint32_t timeout; /* seconds; 0: none */
+};
+struct oci_hook_list {
+    struct oci_hook *list;
+    size_t n;
+};
+
+/* linux.devices */
+struct oci_device {
+    mode_t type; /* S_IFCHR, S_IFBLK, S_IFIFO */
+    char *path;  /* absolute in the container */
+    uint32_t major, minor;
+    bool has_mode;
+    mode_t mode; /* permission bits; else 0666 */
+    uint32_t uid, gid; /* inside the container */
+};
+
+/* linux.timeOffsets, for a new time namespace (time_namespaces(7)). */
+struct oci_time_offset {
+    bool set;
+    int64_t secs;
+    uint32_t nanosecs; /* < 10^9 */
+};
+
+/* linux.memoryPolicy, in the terms of set_mempolicy(2). */
+struct oci_memory_policy {
+    int mode; /* MPOL_* with MPOL_F_* flags */
+    struct oci_set nodes;
+};
+
+/* linux.netDevices: a device of the host's network namespace that moves into the container's. */
+struct oci_net_device {
+    char *host_name, *name; /* name NULL: stays as it is */
+};
+
+/* linux.intelRdt (resctrl(7)-less: Documentation/filesystems/resctrl.rst). */
+struct oci_intel_rdt {
+    char *clos_id;          /* NULL: the container's id */
+    char **schemata;        /* lines, as written; l3CacheSchema and memBwSchema are among them */
+    bool enable_monitoring; /* a monitoring group of its own */
+};
+
+/* A pair of strings: an annotation, a sysctl. */
 struct oci_annotation {
     char *key, *value;
 };
@@ -119,7 +219,11 @@ struct oci_spec {
     char *hostname, *domainname;
     struct oci_mount *mounts;
     size_t n_mounts;
-    uint64_t new_namespaces; /* CLONE_NEW* */
+    uint64_t new_namespaces; /* CLONE_NEW*: those to make */
+    /* Those to join, by their nsfs path; an entry of linux.namespaces is one or the other. */
+    char *namespace_paths[_OCI_NS_MAX];
+    uint64_t joined_namespaces; /* CLONE_NEW* of these */
+    struct oci_time_offset time_monotonic, time_boottime;
     struct oci_id_map *uid_maps, *gid_maps;
     size_t n_uid_maps, n_gid_maps;
     char *cgroups_path; /* NULL: runtime's choice */
@@ -129,7 +233,25 @@ struct oci_spec {
     struct oci_seccomp *seccomp;
     struct oci_annotation *annotations; /* in the file's order */
     size_t n_annotations;
+    struct oci_hook_list hooks[_OCI_HOOK_MAX];
+    bool has_resources;
+    struct oci_resources resources;
+    struct oci_device *devices;
+    size_t n_devices;
+    struct oci_annotation *sysctls; /* key with dots, syntax checked and namespaced (see
+                                     * decode_check_linux) */
+    size_t n_sysctls;
+    char *mount_label; /* SELinux context of the container's mounts */
+    bool has_personality;
+    uint32_t personality; /* PER_LINUX or PER_LINUX32, for personality(2) */
+    struct oci_memory_policy *memory_policy; /* NULL: none */
+    struct oci_net_device *net_devices;
+    size_t n_net_devices;
+    struct oci_intel_rdt *intel_rdt; /* NULL: none */
 };
+
+/* Of a type: new, joined, or the runtime's own. */
+bool oci_spec_isolates(const struct oci_spec *spec, uint64_t flag) _pure_;
 
 /* The version of the runtime-spec that templates name. Every 1.x is read. */
 #define OCI_VERSION "1.3.0"

@@ -6,7 +6,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,6 +13,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "cgroup/devices.h"
+#include "process/channel.h"
 #include "process/console.h"
 #include "process/idmap.h"
 #include "process/init.h"
@@ -50,7 +50,7 @@ static void creation_done(struct creation *c)
 {
     rootfs_plan_done(&c->rootfs);
     security_plan_done(&c->security);
-    init_plan_done(&c->init);
+    program_plan_done(&c->init.program);
     cgroup_host_done(&c->host);
     oci_spec_free(c->spec);
     state_free(c->record);
@@ -113,21 +113,10 @@ static int plan(struct creation *c, struct error *e)
     c->init = (struct init_plan){
         .namespaces = c->spec->new_namespaces,
         .rootfs = &c->rootfs,
-        .security = &c->security,
         .hostname = c->spec->hostname,
         .domainname = c->spec->domainname,
-        .argv = p->args,
-        .env = p->env,
-        .cwd = p->cwd,
-        .rlimits = p->rlimits,
-        .n_rlimits = p->n_rlimits,
-        .has_umask = p->has_umask,
-        .umask = p->umask,
-        .terminal = p->terminal,
-        .console_width = p->console_width,
-        .console_height = p->console_height,
     };
-    init_plan_candidates(&c->init);
+    program_plan_make(&c->init.program, p, &c->security);
     return 0;
 }
 
@@ -161,7 +150,8 @@ static int prepare(struct creation *c, struct error *e)
     c->cgroup_made = true;
     /* An unprivileged caller may open no more than its own devices anyway, and may attach no program. */
     if (geteuid() == 0) {
-        r = cgroup_limit_devices(c->cgroup_fd, c->cgroup_path, e);
+        r = cgroup_set_devices(c->cgroup_fd, c->cgroup_path, c->spec->resources.devices,
+                               c->spec->resources.n_devices, e);
         if (r < 0)
             return r;
     }
@@ -173,80 +163,13 @@ static int prepare(struct creation *c, struct error *e)
         if (r < 0)
             return r;
     }
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, c->sync) < 0)
-        return error_errno(e, -errno, "make socket pair", NULL);
-    return 0;
+    return channel_open(c->sync, e);
 }
 
-static int say(struct creation *c, char what, struct error *e)
+static int take_console(void *arg, int master, struct error *e)
 {
-    ssize_t n;
+    struct creation *c = arg;
 
-    do
-        n = send(c->sync[0], &what, 1, MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    if (n < 0 && errno != EPIPE)
-        return error_errno(e, -errno, "talk to the container's first process", c->o->id);
-    return 0;
-}
-
-/* The child's next packet: 1, or 0 at end of file. A descriptor that came with it is in *ret_fd. */
-static int hear(struct creation *c, struct init_message *m, int *ret_fd, struct error *e)
-{
-    union {
-        char buf[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control = {0};
-    struct iovec iov = {.iov_base = m, .iov_len = sizeof(*m)};
-    struct msghdr msg = {
-        .msg_iov = &iov,
-        .msg_iovlen = 1,
-        .msg_control = control.buf,
-        .msg_controllen = sizeof(control.buf),
-    };
-    ssize_t n;
-
-    do
-        n = recvmsg(c->sync[0], &msg, MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
-    if (n < 0 && errno != ECONNRESET)
-        return error_errno(e, -errno, "hear from the container's first process", c->o->id);
-    struct cmsghdr *h = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
-    *ret_fd = -EBADF;
-    if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS)
-        memcpy(ret_fd, CMSG_DATA(h), sizeof(int));
-    if (n <= 0)
-        return 0;
-    if (n != sizeof(*m))
-        return error_set(e, ERROR_INTERNAL, EBADMSG, "hear from the container's first process",
-                         c->o->id, NULL, NULL);
-    m->step[sizeof(m->step) - 1] = '\0';
-    m->subject[sizeof(m->subject) - 1] = '\0';
-    return 1;
-}
-
-static int child_failed(const struct init_message *m, struct error *e)
-{
-    const char *subject = m->subject[0] ? m->subject : NULL;
-
-    if (m->errnum == ENOENT && strstr(m->step, "$PATH"))
-        return error_set(e, ERROR_CONFIG, ENOENT, m->step, subject,
-                         "check process.args and PATH in process.env",
-                         "executable file not found in $PATH");
-    return error_set(e, ERROR_SYSTEM, m->errnum, m->step, subject, NULL, NULL);
-}
-
-static int child_vanished(struct creation *c, struct error *e)
-{
-    return error_set(e, ERROR_SYSTEM, ECHILD, "create container", c->o->id, NULL,
-                     "its first process ended before it was set up");
-}
-
-static int take_console(struct creation *c, int master, struct error *e)
-{
-    if (master < 0)
-        return error_set(e, ERROR_INTERNAL, EBADMSG, "take terminal of container", c->o->id, NULL,
-                         NULL);
     if (c->o->console_socket) {
         int r = console_send(c->o->console_socket, master, e);
         fd_close(master);
@@ -255,33 +178,6 @@ static int take_console(struct creation *c, int master, struct error *e)
     fd_close(c->process.console_fd);
     c->process.console_fd = master;
     return 0;
-}
-
-static int wait_until_ready(struct creation *c, struct error *e)
-{
-    for (;;) {
-        struct init_message m;
-        int fd;
-        int r = hear(c, &m, &fd, e);
-        if (r < 0)
-            return r;
-        if (r == 0)
-            return child_vanished(c, e);
-        switch ((enum init_event)m.event) {
-        case INIT_CONSOLE:
-            r = take_console(c, fd, e);
-            if (r < 0)
-                return r;
-            break;
-        case INIT_READY:
-            return 0;
-        case INIT_FAILED:
-            return child_failed(&m, e);
-        default:
-            return error_set(e, ERROR_INTERNAL, EBADMSG,
-                             "hear from the container's first process", c->o->id, NULL, NULL);
-        }
-    }
 }
 
 static int set_oom_score(int procfd, pid_t pid, int value, struct error *e)
@@ -297,8 +193,8 @@ static int set_oom_score(int procfd, pid_t pid, int value, struct error *e)
 
 static int spawn(struct creation *c, struct error *e)
 {
-    c->init.sync_fd = c->sync[1];
-    c->init.fifo_fd = c->fifo_fd;
+    c->init.program.sync_fd = c->sync[1];
+    c->init.program.fifo_fd = c->fifo_fd;
 
     /* Buffers that stdio still holds would be written twice. */
     (void)fflush(NULL);
@@ -318,6 +214,7 @@ static int spawn(struct creation *c, struct error *e)
 
 static int set_up(struct creation *c, struct error *e)
 {
+    const struct channel_handler handler = {.console = take_console, .arg = c};
     bool maps = c->init.namespaces & CLONE_NEWUSER;
     bool oom = c->spec->process->has_oom_score_adj;
     _cleanup_close_ int procfd = maps || oom ? sys_open_private_proc() : -EBADF;
@@ -330,9 +227,9 @@ static int set_up(struct creation *c, struct error *e)
     if (r == 0 && oom)
         r = set_oom_score(procfd, c->process.pid, c->spec->process->oom_score_adj, e);
     if (r == 0)
-        r = say(c, INIT_GO, e);
+        r = channel_say(c->sync[0], PROGRAM_GO, c->o->id, e);
     if (r == 0)
-        r = wait_until_ready(c, e);
+        r = channel_await_ready(c->sync[0], c->o->id, &handler, e);
     return r;
 }
 
@@ -355,17 +252,10 @@ static int record(struct creation *c, struct error *e)
 /* Lets the child go on: to its wait for `start`, or to execve, whose success closes the socket. */
 static int release(struct creation *c, struct error *e)
 {
-    int r = say(c, INIT_COMMIT, e);
+    int r = channel_say(c->sync[0], PROGRAM_COMMIT, c->o->id, e);
     if (r < 0 || c->o->hold)
         return r;
-
-    struct init_message m;
-    int fd;
-    r = hear(c, &m, &fd, e);
-    fd_close(fd);
-    if (r > 0)
-        return child_failed(&m, e);
-    return r;
+    return channel_await_exec(c->sync[0], c->o->id, e);
 }
 
 int container_create(const struct store *store, const struct container_create_options *o,

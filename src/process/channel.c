@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+#include "process/channel.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/file.h"
+
+#define HEAR "hear from the container's process"
+
+int channel_open(int sync[2], struct error *e)
+{
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sync) < 0)
+        return error_errno(e, -errno, "make socket pair", NULL);
+    return 0;
+}
+
+int channel_say(int fd, char what, const char *id, struct error *e)
+{
+    ssize_t n;
+
+    do
+        n = send(fd, &what, 1, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && errno != EPIPE)
+        return error_errno(e, -errno, "talk to the container's process", id);
+    return 0;
+}
+
+int channel_hear(int fd, const char *id, struct program_message *ret, int *ret_fd, struct error *e)
+{
+    union {
+        char buf[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control = {0};
+    struct iovec iov = {.iov_base = ret, .iov_len = sizeof(*ret)};
+    struct msghdr msg = {
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = control.buf,
+        .msg_controllen = sizeof(control.buf),
+    };
+    ssize_t n;
+
+    do
+        n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && errno != ECONNRESET)
+        return error_errno(e, -errno, HEAR, id);
+    struct cmsghdr *h = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+    *ret_fd = -EBADF;
+    if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS)
+        memcpy(ret_fd, CMSG_DATA(h), sizeof(int));
+    if (n <= 0)
+        return 0;
+    if (n != sizeof(*ret)) {
+        *ret_fd = fd_close(*ret_fd);
+        return error_set(e, ERROR_INTERNAL, EBADMSG, HEAR, id, NULL, NULL);
+    }
+    ret->step[sizeof(ret->step) - 1] = '\0';
+    ret->subject[sizeof(ret->subject) - 1] = '\0';
+    return 1;
+}
+
+int channel_failed(const struct program_message *m, struct error *e)
+{
+    const char *subject = m->subject[0] ? m->subject : NULL;
+
+    if (m->errnum == ENOENT && strstr(m->step, "$PATH"))
+        return error_set(e, ERROR_CONFIG, ENOENT, m->step, subject,
+                         "check process.args and PATH in process.env",
+                         "executable file not found in $PATH");
+    return error_set(e, ERROR_SYSTEM, m->errnum, m->step, subject, NULL, NULL);
+}
+
+/* 1 when the child is ready. */
+static int take_packet(const struct program_message *m, int fd, const char *id,
+                       const struct channel_handler *h, struct error *e)
+{
+    switch ((enum program_event)m->event) {
+    case PROGRAM_CONSOLE:
+        if (h->console && fd >= 0)
+            return h->console(h->arg, fd, e);
+        break;
+    case PROGRAM_MOUNTED:
+        if (h->mounted)
+            return h->mounted(h->arg, e);
+        break;
+    case PROGRAM_READY:
+        return 1;
+    case PROGRAM_FAILED:
+        return channel_failed(m, e);
+    default:
+        break;
+    }
+    fd_close(fd);
+    return error_set(e, ERROR_INTERNAL, EBADMSG, HEAR, id, NULL, NULL);
+}
+
+int channel_await_ready(int fd, const char *id, const struct channel_handler *h, struct error *e)
+{
+    int r = 0;
+
+    while (r == 0) {
+        struct program_message m;
+        int passed;
+        r = channel_hear(fd, id, &m, &passed, e);
+        if (r == 0)
+            return error_set(e, ERROR_SYSTEM, ECHILD, "set up process of container", id, NULL,
+                             "it ended before it was set up");
+        if (r > 0)
+            r = take_packet(&m, passed, id, h, e);
+    }
+    return r < 0 ? r : 0;
+}
+
+int channel_await_exec(int fd, const char *id, struct error *e)
+{
+    struct program_message m;
+    int passed;
+    int r = channel_hear(fd, id, &m, &passed, e);
+
+    fd_close(passed);
+    return r > 0 ? channel_failed(&m, e) : r;
+}

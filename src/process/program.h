@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "oci/spec.h"
+#include "security/security.h"
+
+/* A process of a container from its stdio to execve: what the first one (init.h) and those that `exec`
+ * adds (exec.h) have in common. Planned in the parent; in the child nothing allocates. */
+
+struct program_plan {
+    const struct security_plan *security;
+    char *const *argv;
+    char *const *env;
+    char **candidates; /* paths to try for argv[0], in order; owned */
+    const char *cwd;
+    const struct oci_rlimit *rlimits;
+    size_t n_rlimits;
+    bool has_umask;
+    uint32_t umask;
+    bool terminal;
+    uint16_t console_width, console_height;
+    unsigned preserve_fds; /* descriptors 3 to 3 + N - 1 are the program's (--preserve-fds) */
+    int sync_fd;           /* the child's end of channel_open() */
+    int fifo_fd;           /* >= 0: wait here for `start` */
+};
+
+/* From the spec's process; everything is borrowed but `candidates`: argv[0] in the container's PATH
+ * (execvp(3)'s rule: a name with a slash is tried as it is). */
+void program_plan_make(struct program_plan *plan, const struct oci_process *process,
+                       const struct security_plan *security);
+void program_plan_done(struct program_plan *plan);
+
+/* ---- what parent and child say to each other (channel.h has the parent's side) ---- */
+
+/* What the child says, a packet each. */
+enum program_event {
+    PROGRAM_CONSOLE = 1, /* carries the pty master as SCM_RIGHTS */
+    PROGRAM_MOUNTED,     /* the first process: all is mounted, "/" is the host's still; waits for HOOKED */
+    PROGRAM_READY,       /* set up; will wait for COMMIT */
+    PROGRAM_FAILED,      /* errnum, step, subject; the child has ended */
+};
+struct program_message {
+    uint32_t event;
+    int32_t errnum;
+    char step[80];
+    char subject[208];
+};
+
+/* What the parent says, a byte each. End of file means the parent is gone: the child ends, so a killed
+ * `create` leaves no process behind. */
+#define PROGRAM_GO 'G'     /* id maps are written */
+#define PROGRAM_HOOKED 'H' /* the hooks of the runtime namespace have run */
+#define PROGRAM_COMMIT 'C' /* the record is saved */
+
+/* ---- in the child ---- */
+
+void program_send(const struct program_plan *plan, enum program_event event, int errnum,
+                  const char *step, const char *subject, int fd);
+/* Waits for a byte; ends the process where the parent has gone or given up. */
+void program_await(const struct program_plan *plan, char what);
+/* Tells the parent and ends. `r` is an errno, of either sign. */
+_noreturn_ void program_fail(const struct program_plan *plan, int r, const char *step,
+                             const char *subject);
+
+/* In the container's namespaces and root: stdio, working directory, umask, limits, credentials. With
+ * `own_console` a terminal is mounted on /dev/console too (the first process). Returns the program's
+ * path. Anything that fails is told by program_fail(). */
+const char *program_enter(const struct program_plan *plan, bool own_console);
+
+/* Says READY, waits for COMMIT and, with a FIFO, for `start`; then seccomp and execve. `before`, where not
+ * NULL, is called last before seccomp. Exits 127 where the program is not found, 126 where it can't be
+ * run, 1 for anything before. */
+_noreturn_ void program_run(const struct program_plan *plan, const char *path,
+                            void (*before)(const void *arg), const void *arg);
