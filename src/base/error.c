@@ -18,6 +18,7 @@ static const char *const code_names[_ERROR_CODE_MAX] = {
     [ERROR_SYSTEM] = "system",       [ERROR_CGROUP] = "cgroup",
     [ERROR_SEAL] = "seal",           [ERROR_CHECKPOINT] = "checkpoint",
     [ERROR_CRIU] = "criu",           [ERROR_INTERNAL] = "internal",
+    [ERROR_PROGRAM] = "program",
 };
 
 const char *error_code_name(enum error_code code)

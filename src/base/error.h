@@ -17,6 +17,7 @@ enum error_code {
     ERROR_UNSUPPORTED,  /* known, but this nucleus, host or kernel can't honour it */
     ERROR_STATE,        /* a state file or the store */
     ERROR_PERMISSION,   /* who the caller is, or a mode or owner that can't be trusted */
+    ERROR_PROGRAM,      /* the container's program is not there, or can't be run */
     ERROR_SYSTEM,       /* a system call failed */
     ERROR_CGROUP,       /* cgroup set-up */
     ERROR_SEAL,         /* key, digest, or a tree that can't be sealed */

@@ -39,7 +39,7 @@ int cgroup_parse_mountinfo(const char *text, struct cgroup_host *ret, struct err
 
 /* The container's cgroup directory: `cgroups_path` of the spec (absolute: below the v2 mount;
  * relative or NULL: below /nucleus), else /nucleus/ID. ".." and empty results are refused, so are
- * systemd's "slice:prefix:name" (ERROR_UNSUPPORTED until that driver is there). Newly allocated
+ * systemd's "slice:prefix:name" (ERROR_CONFIG): they are for the systemd driver. Newly allocated
  * host path. ERROR_CGROUP with a remedy where the host has no v2 mount. */
 int cgroup_choose_path(const struct cgroup_host *host, const char *cgroups_path, const char *id,
                        char **ret, struct error *e);
@@ -49,6 +49,12 @@ int cgroup_choose_path(const struct cgroup_host *host, const char *cgroups_path,
  * one is taken over, thawed if it was left frozen. A parent that vanishes meanwhile is made again, a
  * bounded number of times. */
 int cgroup_create(const struct cgroup_host *host, const char *path, int *ret_fd, struct error *e);
+
+/* The directory, and those of its files that its user needs to make cgroups below and to move processes
+ * among them (never its limits), get a new owner: what a container with a user namespace and a
+ * writable cgroup mount needs. The files are those of /sys/kernel/cgroup/delegate; where it does not
+ * exist, those of cgroup-v2.rst. `cgroup_fd` may be O_PATH. (gid_t)-1 leaves the group. */
+int cgroup_delegate(int cgroup_fd, uid_t uid, gid_t gid, struct error *e);
 
 /* Removes it and whatever is below; then parents below the mount while they are empty and named
  * "nucleus". A cgroup that is not there is fine. `kill`: cgroup.kill first, and wait for
@@ -71,6 +77,8 @@ int cgroup_pids(const char *path, pid_t **ret, size_t *ret_n, struct error *e);
 /* cgroup.freeze, then waits on cgroup.events until "frozen" says so, at most timeout_ms. When a
  * freeze times out it is undone. */
 int cgroup_freeze(const char *path, bool freeze, int timeout_ms, struct error *e);
+/* Waits until somebody else thaws it, for as long as that takes. A cgroup that is gone is not frozen. */
+int cgroup_await_thaw(const char *path, struct error *e);
 /* True where cgroup.events says frozen 1. A missing cgroup is false. */
 bool cgroup_is_frozen(const char *path);
 bool cgroup_is_populated(const char *path);
@@ -98,11 +106,9 @@ bool cgroup_limits_empty(const struct cgroup_limits *l);
 
 int cgroup_read_limits(const char *path, struct cgroup_limits *ret, struct error *e);
 
-/* Writes the limits that are set into a cgroup's files (restore, C13). A limit whose controller has
- * no file there: the controller is enabled down the path (cgroup.subtree_control, only where it is
- * not already) or, when the host's hierarchy lacks it, ERROR_CGROUP names the controller and where
- * it is bound (cgroup_host.v1_controllers). What is the kernel's default anyway ("max" of cpu.max,
- * weight 100) is written where there is a file and asks for no controller. */
+/* Writes the limits that are set into a cgroup's files (restore, C13), by cgroup_write_all()
+ * (cgroup/write.h), which enables controllers and reads back. What is the kernel's default anyway ("max" of
+ * cpu.max, weight 100) is written where there is a file and asks for no controller. */
 int cgroup_write_limits(const struct cgroup_host *host, const char *path,
                         const struct cgroup_limits *l, struct error *e);
 

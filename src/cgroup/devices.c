@@ -5,56 +5,21 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/str.h"
+#include "cgroup/device-program.h"
 
-#define LOAD(to, field)                                                                            \
-    {.code = BPF_LDX | BPF_MEM | BPF_W, .dst_reg = (to), .src_reg = BPF_REG_1,                      \
-     .off = offsetof(struct bpf_cgroup_dev_ctx, field)}
-#define MOVE(to, from) {.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = (to), .src_reg = (from)}
-#define AND(reg, value) {.code = BPF_ALU64 | BPF_AND | BPF_K, .dst_reg = (reg), .imm = (value)}
-#define SHIFT(reg, bits) {.code = BPF_ALU64 | BPF_RSH | BPF_K, .dst_reg = (reg), .imm = (bits)}
-#define IF_EQ(reg, value, skip)                                                                    \
-    {.code = BPF_JMP | BPF_JEQ | BPF_K, .dst_reg = (reg), .off = (skip), .imm = (value)}
-#define IF_NE(reg, value, skip)                                                                    \
-    {.code = BPF_JMP | BPF_JNE | BPF_K, .dst_reg = (reg), .off = (skip), .imm = (value)}
-#define SKIP(skip) {.code = BPF_JMP | BPF_JA, .off = (skip)}
-#define RETURN(value)                                                                              \
-    {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = (value)},                    \
-    {.code = BPF_JMP | BPF_EXIT}
+/* How a program of ours is known again: BPF_OBJ_NAME_LEN - 1 letters at most. */
+#define PROGRAM_NAME "nucleus_dev"
+/* kernel/bpf/cgroup.c, BPF_CGROUP_MAX_PROGS */
+#define PROGRAMS_MAX 64
 
-enum { ACCESS = BPF_REG_2, TYPE = BPF_REG_3, MAJOR = BPF_REG_4, MINOR = BPF_REG_5 };
-
-/* Numbers: Documentation/admin-guide/devices.txt. Major 1: 3 null, 5 zero, 7 full, 8 random, 9 urandom;
- * major 5: 0 tty, 2 ptmx; major 136: pty slaves. Jumps are relative to the next instruction. */
-static const struct bpf_insn program[] = {
-    LOAD(ACCESS, access_type),
-    MOVE(TYPE, ACCESS),
-    AND(TYPE, 0xffff),
-    SHIFT(ACCESS, 16),
-    LOAD(MAJOR, major),
-    LOAD(MINOR, minor),
-    /*  6 */ IF_EQ(ACCESS, BPF_DEVCG_ACC_MKNOD, 15 /* allow */),
-    /*  7 */ IF_NE(TYPE, BPF_DEVCG_DEV_CHAR, 12 /* deny */),
-    /*  8 */ IF_EQ(MAJOR, 136, 13 /* allow */),
-    /*  9 */ IF_EQ(MAJOR, 5, 7 /* tty and ptmx */),
-    /* 10 */ IF_NE(MAJOR, 1, 9 /* deny */),
-    /* 11 */ IF_EQ(MINOR, 3, 10),
-    /* 12 */ IF_EQ(MINOR, 5, 9),
-    /* 13 */ IF_EQ(MINOR, 7, 8),
-    /* 14 */ IF_EQ(MINOR, 8, 7),
-    /* 15 */ IF_EQ(MINOR, 9, 6),
-    /* 16 */ SKIP(3 /* deny */),
-    /* 17 */ IF_EQ(MINOR, 0, 4 /* allow */),
-    /* 18 */ IF_EQ(MINOR, 2, 3 /* allow */),
-    /* 19 */ SKIP(0 /* deny */),
-    /* 20 deny */ RETURN(0),
-    /* 22 allow */ RETURN(1),
-};
+#define STEP "limit the devices of cgroup"
+#define REMEDY "run nucleus with CAP_SYS_ADMIN on a kernel with CONFIG_CGROUP_BPF"
 
 static int bpf(int command, union bpf_attr *attr)
 {
@@ -62,39 +27,117 @@ static int bpf(int command, union bpf_attr *attr)
     return r < 0 ? -errno : (int)r;
 }
 
-static int load(void)
+static int load(const struct bpf_insn *insns, size_t n)
 {
     static const char license[] = "Dual MIT/GPL";
     union bpf_attr attr;
 
     memset(&attr, 0, sizeof(attr));
     attr.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
-    attr.insns = (uint64_t)(uintptr_t)program;
-    attr.insn_cnt = (uint32_t)ARRAY_SIZE(program);
+    attr.insns = (uint64_t)(uintptr_t)insns;
+    attr.insn_cnt = (uint32_t)n;
     attr.license = (uint64_t)(uintptr_t)license;
+    memcpy(attr.prog_name, PROGRAM_NAME, sizeof(PROGRAM_NAME));
     return bpf(BPF_PROG_LOAD, &attr);
 }
 
-int cgroup_limit_devices(int cgroup_fd, const char *path, struct error *e)
+static int attach(int cgroup_fd, int prog_fd, int replaced_fd)
 {
-    static const char step[] = "limit devices of cgroup";
-    static const char remedy[] = "run nucleus with CAP_SYS_ADMIN on a kernel with CONFIG_CGROUP_BPF";
     union bpf_attr attr;
 
+    memset(&attr, 0, sizeof(attr));
+    attr.target_fd = (uint32_t)cgroup_fd;
+    attr.attach_bpf_fd = (uint32_t)prog_fd;
+    attr.attach_type = BPF_CGROUP_DEVICE;
+    attr.attach_flags = BPF_F_ALLOW_MULTI;
+    if (replaced_fd >= 0) {
+        attr.attach_flags |= BPF_F_REPLACE;
+        attr.replace_bpf_fd = (uint32_t)replaced_fd;
+    }
+    return bpf(BPF_PROG_ATTACH, &attr);
+}
+
+static int detach(int cgroup_fd, int prog_fd)
+{
+    union bpf_attr attr;
+
+    memset(&attr, 0, sizeof(attr));
+    attr.target_fd = (uint32_t)cgroup_fd;
+    attr.attach_bpf_fd = (uint32_t)prog_fd;
+    attr.attach_type = BPF_CGROUP_DEVICE;
+    return bpf(BPF_PROG_DETACH, &attr);
+}
+
+static bool is_ours(int prog_fd)
+{
+    struct bpf_prog_info info = {0};
+    union bpf_attr attr;
+
+    memset(&attr, 0, sizeof(attr));
+    attr.info.bpf_fd = (uint32_t)prog_fd;
+    attr.info.info_len = sizeof(info);
+    attr.info.info = (uint64_t)(uintptr_t)&info;
+    return bpf(BPF_OBJ_GET_INFO_BY_FD, &attr) == 0 && streq(info.name, PROGRAM_NAME);
+}
+
+/* The program that an earlier call attached to this very cgroup: a descriptor, or -ENOENT. */
+static int find_attached(int cgroup_fd)
+{
+    uint32_t ids[PROGRAMS_MAX];
+    union bpf_attr attr;
+
+    memset(&attr, 0, sizeof(attr));
+    attr.query.target_fd = (uint32_t)cgroup_fd;
+    attr.query.attach_type = BPF_CGROUP_DEVICE;
+    attr.query.prog_ids = (uint64_t)(uintptr_t)ids;
+    attr.query.prog_cnt = PROGRAMS_MAX;
+    int r = bpf(BPF_PROG_QUERY, &attr);
+    if (r < 0)
+        return r;
+    uint32_t n = attr.query.prog_cnt;
+    for (uint32_t i = 0; i < n; i++) {
+        memset(&attr, 0, sizeof(attr));
+        attr.prog_id = ids[i];
+        _cleanup_close_ int fd = bpf(BPF_PROG_GET_FD_BY_ID, &attr);
+        if (fd >= 0 && is_ours(fd))
+            return TAKE_FD(fd);
+        if (fd < 0 && fd != -ENOENT)
+            return fd;
+    }
+    return -ENOENT;
+}
+
+/* In one step where the kernel can (Linux 5.6); else both hold for a moment, which allows less. */
+static int replace(int cgroup_fd, int prog_fd, int old_fd)
+{
+    int r = attach(cgroup_fd, prog_fd, old_fd);
+    if (r != -EINVAL || old_fd < 0)
+        return r;
+    r = attach(cgroup_fd, prog_fd, -EBADF);
+    return r < 0 ? r : detach(cgroup_fd, old_fd);
+}
+
+int cgroup_set_devices(int cgroup_fd, const char *path, const struct oci_device_rule *rules,
+                       size_t n, struct error *e)
+{
+    _cleanup_free_ struct bpf_insn *insns = NULL;
+    size_t n_insns;
+
+    if (device_program_make(rules, n, &insns, &n_insns) < 0)
+        return error_set(e, ERROR_UNSUPPORTED, E2BIG, STEP, path,
+                         "merge rules with wildcards for the minor number",
+                         "linux.resources.devices has %zu rules, at most %d fit", n,
+                         DEVICE_RULES_MAX);
     /* bpf(2) takes no O_PATH descriptor. */
     _cleanup_close_ int dir = openat(cgroup_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
-        return error_set(e, ERROR_CGROUP, errno, step, path, NULL, NULL);
-    _cleanup_close_ int prog = load();
+        return error_set(e, ERROR_CGROUP, errno, STEP, path, NULL, NULL);
+    _cleanup_close_ int prog = load(insns, n_insns);
     if (prog < 0)
-        return error_set(e, ERROR_CGROUP, -prog, step, path, remedy, NULL);
-    memset(&attr, 0, sizeof(attr));
-    attr.target_fd = (uint32_t)dir;
-    attr.attach_bpf_fd = (uint32_t)prog;
-    attr.attach_type = BPF_CGROUP_DEVICE;
-    attr.attach_flags = BPF_F_ALLOW_MULTI;
-    int r = bpf(BPF_PROG_ATTACH, &attr);
-    if (r < 0)
-        return error_set(e, ERROR_CGROUP, -r, step, path, remedy, NULL);
-    return 0;
+        return error_set(e, ERROR_CGROUP, -prog, STEP, path, REMEDY, NULL);
+    _cleanup_close_ int old = find_attached(dir);
+    if (old < 0 && old != -ENOENT)
+        return error_set(e, ERROR_CGROUP, -old, STEP, path, REMEDY, NULL);
+    int r = replace(dir, prog, old);
+    return r < 0 ? error_set(e, ERROR_CGROUP, -r, STEP, path, REMEDY, NULL) : 0;
 }

@@ -71,3 +71,13 @@ int cgroup_freeze(const char *path, bool freeze, int timeout_ms, struct error *e
         (void)file_write_at(fd, "cgroup.freeze", "0");
     return r < 0 ? error_set(e, ERROR_CGROUP, -r, step, path, NULL, NULL) : 0;
 }
+
+int cgroup_await_thaw(const char *path, struct error *e)
+{
+    _cleanup_close_ int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int r = fd < 0 ? -errno : cgroup_events_wait(fd, "frozen", false, cgroup_deadline(-1));
+
+    if (r < 0 && r != -ENOENT && r != -ENODEV)
+        return error_errno(e, r, "wait until the cgroup is thawed", path);
+    return 0;
+}

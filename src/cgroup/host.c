@@ -262,9 +262,10 @@ int cgroup_choose_path(const struct cgroup_host *host, const char *cgroups_path,
                          "no cgroup2 file system is mounted here%s",
                          host->layout == CGROUP_V1 ? ", only cgroup v1" : "");
     if (cgroups_path && is_systemd_name(cgroups_path))
-        return error_set(e, ERROR_UNSUPPORTED, ENOTSUP, "choose the cgroup", cgroups_path,
-                         "use the cgroupfs driver (without --systemd-cgroup)",
-                         "it is a systemd slice:prefix:name, and there is no systemd driver");
+        return error_set(
+            e, ERROR_CONFIG, EINVAL, "choose the cgroup", cgroups_path,
+            "pass --systemd-cgroup, or set linux.cgroupsPath to a path like /machine/NAME",
+            "it is a systemd slice:prefix:name, not a path");
     if (!components_are_fine(name))
         return error_set(e, ERROR_CONFIG, EINVAL, "choose the cgroup", name,
                          "set linux.cgroupsPath to a path like /machine/NAME, without \"..\"",

@@ -9,6 +9,7 @@
 #include "base/path.h"
 #include "base/str.h"
 #include "cgroup/cgroup.h"
+#include "cgroup/write.h"
 
 /* io.max has a line a device. */
 #define LIMIT_FILE_MAX ((size_t)1 << 20)
@@ -280,36 +281,10 @@ int cgroup_read_limits(const char *path, struct cgroup_limits *ret, struct error
 
 /* --- writing ------------------------------------------------------------------------------- */
 
-/* One write(2) to one file. */
-struct limit_write {
-    const char *file;
-    char *text;
-    /* What it says is also what holds without it: no reason to ask for the controller. */
-    bool is_default;
-};
-
-struct limit_plan {
-    struct limit_write *writes;
-    size_t n;
-};
-
-static void limit_plan_done(struct limit_plan *p)
-{
-    for (size_t i = 0; i < p->n; i++)
-        free(p->writes[i].text);
-    free(p->writes);
-}
-
-static void plan_add(struct limit_plan *p, const char *file, char *text, bool is_default)
-{
-    mem_grow(p->writes, p->n);
-    p->writes[p->n++] = (struct limit_write){file, text, is_default};
-}
-
-static void plan_number(struct limit_plan *p, const char *file, uint64_t v, bool is_default)
+static void plan_number(struct cgroup_writes *p, const char *file, uint64_t v, bool optional)
 {
     if (v != CGROUP_NO_LIMIT)
-        plan_add(p, file, str_printf("%llu", (unsigned long long)v), is_default);
+        cgroup_writes_add(p, file, str_printf("%llu", (unsigned long long)v))->optional = optional;
 }
 
 static void add_io_value(struct strbuf *b, const char *key, uint64_t v)
@@ -320,7 +295,7 @@ static void add_io_value(struct strbuf *b, const char *key, uint64_t v)
         strbuf_addf(b, " %s=%llu", key, (unsigned long long)v);
 }
 
-static void plan_io(struct limit_plan *p, const struct cgroup_io_limit *io)
+static void plan_io(struct cgroup_writes *p, const struct cgroup_io_limit *io)
 {
     struct strbuf b = {0};
     bool is_default = io->rbps == CGROUP_NO_LIMIT && io->wbps == CGROUP_NO_LIMIT &&
@@ -331,10 +306,10 @@ static void plan_io(struct limit_plan *p, const struct cgroup_io_limit *io)
     add_io_value(&b, "wbps", io->wbps);
     add_io_value(&b, "riops", io->riops);
     add_io_value(&b, "wiops", io->wiops);
-    plan_add(p, "io.max", strbuf_take(&b), is_default);
+    cgroup_writes_add(p, "io.max", strbuf_take(&b))->optional = is_default;
 }
 
-static void plan_cpu(struct limit_plan *p, const struct cgroup_limits *l)
+static void plan_cpu(struct cgroup_writes *p, const struct cgroup_limits *l)
 {
     struct strbuf b = {0};
     bool no_quota = l->cpu_quota_us == CGROUP_NO_LIMIT;
@@ -347,206 +322,21 @@ static void plan_cpu(struct limit_plan *p, const struct cgroup_limits *l)
         strbuf_addf(&b, "%llu", (unsigned long long)l->cpu_quota_us);
     if (l->cpu_period_us != CGROUP_NO_LIMIT)
         strbuf_addf(&b, " %llu", (unsigned long long)l->cpu_period_us);
-    plan_add(p, "cpu.max", strbuf_take(&b), no_quota);
-}
-
-static void plan_writes(const struct cgroup_limits *l, struct limit_plan *p)
-{
-    plan_number(p, "memory.max", l->memory_bytes, false);
-    plan_number(p, "memory.high", l->memory_high, false);
-    plan_number(p, "memory.swap.max", l->memory_swap_max, false);
-    plan_cpu(p, l);
-    plan_number(p, "cpu.weight", l->cpu_weight, l->cpu_weight == CPU_WEIGHT_DEFAULT);
-    plan_number(p, "pids.max", l->pids_max, false);
-    for (size_t i = 0; i < l->n_io; i++)
-        plan_io(p, &l->io[i]);
-}
-
-/* The controller of a file: what stands before the dot. */
-static char *controller_of(const char *file)
-{
-    return mem_strndup(file, strcspn(file, "."));
-}
-
-/* Where v1 has it: "memory (/sys/fs/cgroup/memory)"; io is called blkio there. NULL: nowhere. */
-static const char *find_v1(const struct cgroup_host *host, const char *controller)
-{
-    const char *name = streq(controller, "io") ? "blkio" : controller;
-
-    for (char *const *v = host->v1_controllers; v && *v; v++) {
-        const char *rest = str_after(*v, name);
-        if (rest && *rest == ' ')
-            return *v;
-    }
-    return NULL;
-}
-
-static int no_controller(const struct cgroup_host *host, const struct limit_write *w,
-                         const char *controller, struct error *e)
-{
-    const char *v1 = find_v1(host, controller);
-
-    if (v1)
-        return error_set(e, ERROR_CGROUP, ENOENT, "set the limit", w->file,
-                         "boot with cgroup v2 alone (cgroup_no_v1=all), or run without this limit",
-                         "the controller is not in the v2 hierarchy at %s: it is bound to cgroup "
-                         "v1, as %s",
-                         host->mount, v1);
-    return error_set(e, ERROR_CGROUP, ENOENT, "set the limit", w->file,
-                     "use a kernel that has it, without cgroup_disable= or a container around it "
-                     "that keeps it back, or run without this limit",
-                     "the controller %s is not in the v2 hierarchy at %s", controller, host->mount);
-}
-
-static bool has_word(const char *text, const char *word)
-{
-    size_t n = strlen(word);
-
-    for (const char *p = text + strspn(text, " \n"); *p; p += strspn(p, " \n")) {
-        size_t k = strcspn(p, " \n");
-        if (k == n && memcmp(p, word, n) == 0)
-            return true;
-        p += k;
-    }
-    return false;
-}
-
-static int enable_failed(int r, const char *controller, const char *file, struct error *e)
-{
-    const char *remedy = NULL;
-
-    switch (r) {
-    case -EBUSY:
-        remedy = "move the processes of that cgroup into a child of it: with processes of its own "
-                 "it can't share out controllers (cgroup-v2.rst, no internal process constraint)";
-        break;
-    case -ENOENT:
-        remedy = "enable the controller in its parent's cgroup.subtree_control";
-        break;
-    case -EACCES:
-    case -EPERM:
-    case -EROFS:
-        remedy = "run as root, or have the cgroup delegated with this controller";
-        break;
-    case -EOPNOTSUPP:
-        remedy = "choose a linux.cgroupsPath outside of threaded cgroups";
-        break;
-    default:
-        break;
-    }
-    _cleanup_free_ char *step = str_printf("enable the controller %s in", controller);
-    return error_set(e, ERROR_CGROUP, -r, step, file, remedy, NULL);
-}
-
-static int enable_in(const char *dir, const char *controller, struct error *e)
-{
-    _cleanup_free_ char *file = path_join(dir, "cgroup.subtree_control"), *text = NULL;
-
-    int r = file_read_at(AT_FDCWD, file, 0, 4096, &text, NULL);
-    if (r == 0 && has_word(text, controller))
-        return 0;
-    if (r == 0) {
-        _cleanup_free_ char *word = str_printf("+%s", controller);
-        r = file_write_at(AT_FDCWD, file, word);
-    }
-    return r < 0 ? enable_failed(r, controller, file, e) : 0;
-}
-
-/* In the mount's root and each directory on the way to the parent of `path`. */
-static int enable_down_to(const char *mount, const char *path, const char *controller,
-                          struct error *e)
-{
-    _cleanup_free_ char *dir = mem_strdup(path);
-
-    for (size_t n = strlen(mount);;) {
-        char saved = dir[n];
-        dir[n] = '\0';
-        int r = enable_in(*dir ? dir : "/", controller, e);
-        dir[n] = saved;
-        if (r < 0)
-            return r;
-        n++;
-        n += strcspn(dir + n, "/");
-        if (dir[n] == '\0')
-            return 0;
-    }
-}
-
-/* Makes the file of a write appear. */
-static int provide(const struct cgroup_host *host, int dirfd, const char *path,
-                   const struct limit_write *w, struct error *e)
-{
-    _cleanup_free_ char *controller = controller_of(w->file);
-
-    if (!host->mount || !path_is_below(path, host->mount) || streq(path, host->mount))
-        return error_set(e, ERROR_CGROUP, EINVAL, "set the limit", w->file, NULL,
-                         "the cgroup %s does not lie below the cgroup2 mount (%s)", path,
-                         host->mount ? host->mount : "there is none");
-    if (!strv_contains(host->controllers, controller))
-        return no_controller(host, w, controller, e);
-    int r = enable_down_to(host->mount, path, controller, e);
-    if (r < 0)
-        return r;
-    if (faccessat(dirfd, w->file, F_OK, 0) < 0)
-        return error_set(e, ERROR_CGROUP, errno, "set the limit", w->file,
-                         streq(w->file, "memory.swap.max")
-                             ? "use a kernel with swap accounting, or run without this limit"
-                             : "use a kernel that has this file, or run without this limit",
-                         "the controller %s is enabled, yet %s has no such file", controller, path);
-    return 0;
-}
-
-static int write_failed(int r, const char *path, const struct limit_write *w, struct error *e)
-{
-    _cleanup_free_ char *full = path_join(path, w->file);
-    const char *remedy = NULL;
-
-    switch (r) {
-    case -EINVAL:
-    case -ERANGE:
-        remedy = "choose a value the kernel takes (cgroup-v2.rst names the ranges)";
-        break;
-    case -ENODEV:
-    case -ENXIO:
-        remedy = streq(w->file, "io.max") ? "name a whole block device of this host" : NULL;
-        break;
-    case -EACCES:
-    case -EPERM:
-    case -EROFS:
-        remedy = "run as root, or have the cgroup delegated to you";
-        break;
-    default:
-        break;
-    }
-    return error_set(e, ERROR_CGROUP, -r, "set the limit", full, remedy,
-                     "the kernel refuses '%s': %s", w->text, strerror(-r));
+    cgroup_writes_add(p, "cpu.max", strbuf_take(&b))->optional = no_quota;
 }
 
 int cgroup_write_limits(const struct cgroup_host *host, const char *path,
                         const struct cgroup_limits *l, struct error *e)
 {
-    _cleanup_(limit_plan_done) struct limit_plan plan = {0};
+    _cleanup_writes_ struct cgroup_writes w = {0};
 
-    plan_writes(l, &plan);
-    if (plan.n == 0)
-        return 0;
-    _cleanup_close_ int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return error_set(e, ERROR_CGROUP, errno, "set the limits of the cgroup", path, NULL, NULL);
-
-    for (size_t i = 0; i < plan.n; i++) {
-        const struct limit_write *w = &plan.writes[i];
-        int r = file_write_at(fd, w->file, w->text);
-        if (r == -ENOENT && w->is_default)
-            continue;
-        if (r == -ENOENT) {
-            r = provide(host, fd, path, w, e);
-            if (r < 0)
-                return r;
-            r = file_write_at(fd, w->file, w->text);
-        }
-        if (r < 0)
-            return write_failed(r, path, w, e);
-    }
-    return 0;
+    plan_number(&w, "memory.max", l->memory_bytes, false);
+    plan_number(&w, "memory.high", l->memory_high, false);
+    plan_number(&w, "memory.swap.max", l->memory_swap_max, false);
+    plan_cpu(&w, l);
+    plan_number(&w, "cpu.weight", l->cpu_weight, l->cpu_weight == CPU_WEIGHT_DEFAULT);
+    plan_number(&w, "pids.max", l->pids_max, false);
+    for (size_t i = 0; i < l->n_io; i++)
+        plan_io(&w, &l->io[i]);
+    return cgroup_write_all(host, path, &w, e);
 }

@@ -282,8 +282,11 @@ static int create_failed(int r, const char *path, struct error *e)
     switch (r) {
     case -EACCES:
     case -EPERM:
-    case -EROFS:
         remedy = "run as root, or have a cgroup that is delegated to you and writable";
+        break;
+    case -EROFS:
+        remedy = "remount the cgroup2 file system read-write (mount -o remount,rw), or start the "
+                 "container around this one with a writable /sys/fs/cgroup";
         break;
     case -EAGAIN:
         remedy = "raise cgroup.max.depth or cgroup.max.descendants of its parents";
@@ -420,7 +423,7 @@ static int remove_below(int dirfd)
         return cur;
 
     for (;;) {
-        char *busy;
+        char *busy = NULL;
         int r = remove_leaves(cur, &busy);
         if (r < 0)
             return r;

@@ -21,6 +21,7 @@
 #include "checkpoint/record.h"
 #include "checkpoint/tool.h"
 #include "checkpoint/work.h"
+#include "process/bundle.h"
 #include "process/guardian.h"
 #include "sys/netns.h"
 #include "sys/process.h"
@@ -47,6 +48,7 @@ struct dump {
     struct checkpoint_metadata metadata;
     struct rootfs_external *externals;
     size_t n_externals;
+    char *joined_network; /* CRIU's key for a network namespace that is another's, or NULL */
     struct seal_key key;
     struct criu_swrk swrk;
     struct guardian guardian;
@@ -60,6 +62,7 @@ static void dump_done(struct dump *d)
     guardian_dismiss(&d->guardian);
     seal_key_done(&d->key);
     rootfs_externals_free(d->externals, d->n_externals);
+    free(d->joined_network);
     checkpoint_metadata_done(&d->metadata);
     checkpoint_record_done(&d->record);
     work_done(&d->work);
@@ -108,10 +111,26 @@ static int inspect_stdio(struct dump *d, struct error *e)
     return r < 0 ? r : stdio_inspect(d->s->pid, pids, n, &d->record.stdio, e);
 }
 
+static int name_joined_network(struct dump *d, struct error *e)
+{
+    _cleanup_free_ char *path = str_printf("/proc/%d/ns/net", (int)d->s->pid);
+    struct stat st;
+
+    if (stat(path, &st) < 0)
+        return error_errno(e, -errno, "look at network namespace of container", d->s->id);
+    d->record.joined_network = true;
+    d->joined_network = str_printf("net[%llu]:" CHECKPOINT_NETNS_KEY, (unsigned long long)st.st_ino);
+    return 0;
+}
+
 /* An interface that somebody outside put into the container's network namespace is his to put there
  * again (C17): CRIU then leaves the namespace's contents alone on both sides. */
 static int look_at_network(struct dump *d, struct error *e)
 {
+    /* One that was joined is its owner's with all that is in it: CRIU neither saves nor makes it, and the
+     * restored container joins whatever the bundle names then. */
+    if (d->spec->joined_namespaces & CLONE_NEWNET)
+        return name_joined_network(d, e);
     if (!(d->spec->new_namespaces & CLONE_NEWNET))
         return 0;
     int r = sys_netns_has_foreign_link(d->s->pid, &d->record.empty_network);
@@ -155,7 +174,7 @@ static int fill_metadata(struct dump *d, struct error *e)
 
 static int inspect(struct dump *d, struct error *e)
 {
-    int r = oci_spec_load(d->s->bundle_path, &d->spec, e);
+    int r = container_load_spec(d->store, d->s, &d->spec, e);
     if (r == 0)
         r = rootfs_plan_make(d->spec, d->s->bundle_path, &d->plan, e);
     if (r == 0)
@@ -309,6 +328,8 @@ static int run_criu(struct dump *d, struct error *e)
     _cleanup_strv_ char **external = stdio_external_keys(&d->record.stdio);
     _cleanup_free_ struct criu_pair *mounts =
         mem_new(struct criu_pair, d->n_externals ? d->n_externals : 1);
+    if (d->joined_network)
+        strv_push(&external, mem_strdup(d->joined_network));
     struct criu_options options = {
         .images_dir_fd = d->layout.images_fd,
         .work_dir_fd = d->work.fd,

@@ -23,6 +23,7 @@ static const struct {
     {"file_locks", offsetof(struct checkpoint_record, file_locks)},
     {"terminal", offsetof(struct checkpoint_record, terminal)},
     {"empty_network", offsetof(struct checkpoint_record, empty_network)},
+    {"joined_network", offsetof(struct checkpoint_record, joined_network)},
 };
 
 void checkpoint_record_done(struct checkpoint_record *r)

@@ -16,11 +16,15 @@
 
 #define CHECKPOINT_RECORD_FILE "nucleus.json"
 
+/* CRIU's name for a network namespace that is not the container's own; runc and crun have the same. */
+#define CHECKPOINT_NETNS_KEY "extRootNetNS"
+
 struct checkpoint_record {
     uint32_t criu_version; /* as criu_version_number(): an older CRIU can't be relied on to read it */
     bool tcp_established, ext_unix_sk, shell_job, file_locks, terminal;
     bool empty_network; /* the network namespace's contents are not in the images: lo is brought up, the
                            rest is whoever's who made it */
+    bool joined_network;   /* the network namespace was another's, and is the restored bundle's to name */
     uint64_t namespaces;   /* CLONE_NEW* the container has of its own */
     char **external_mounts; /* mount points inside, in mount order */
     struct stdio_info stdio;

@@ -14,7 +14,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "cgroup/devices.h"
+#include "cgroup/resources.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/criu/criu.h"
 #include "checkpoint/layout.h"
@@ -25,8 +25,10 @@
 #include "checkpoint/timers.h"
 #include "checkpoint/tool.h"
 #include "checkpoint/work.h"
+#include "process/bundle.h"
 #include "process/console.h"
 #include "process/guardian.h"
+#include "process/join.h"
 #include "sys/netns.h"
 #include "sys/process.h"
 
@@ -44,7 +46,8 @@ struct restore {
     struct checkpoint_record record;
     bool has_record;
     char *id, *name, *bundle;
-    struct oci_spec *spec;
+    struct bundle_config config;
+    struct oci_spec *spec; /* config's */
     struct rootfs_plan plan;
     struct rootfs_external *externals;
     size_t n_externals;
@@ -53,16 +56,15 @@ struct restore {
     struct criu_tool tool;
     struct private_mounts private;
     struct stdio_handover handover;
-    struct cgroup_host host;
-    char *cgroup_path;
-    int cgroup_fd;
+    struct container_cgroup cgroup;
+    struct namespace_set joined;
     struct checkpoint_work work;
     struct criu_swrk swrk;
     struct guardian guardian;
     struct state *state;
     struct container_process process;
     enum checkpoint_progress progress;
-    bool state_saved, cgroup_made, pid_file_made, tmp_made;
+    bool state_saved, pid_file_made, tmp_made;
 };
 
 static void restore_done(struct restore *r)
@@ -72,9 +74,8 @@ static void restore_done(struct restore *r)
     container_process_done(&r->process);
     state_free(r->state);
     work_done(&r->work);
-    fd_close(r->cgroup_fd);
-    free(r->cgroup_path);
-    cgroup_host_done(&r->host);
+    container_cgroup_done(&r->cgroup);
+    namespaces_done(&r->joined);
     stdio_handover_done(&r->handover);
     private_mounts_done(&r->private);
     criu_tool_done(&r->tool);
@@ -85,7 +86,7 @@ static void restore_done(struct restore *r)
     free(r->mounts);
     rootfs_externals_free(r->externals, r->n_externals);
     rootfs_plan_done(&r->plan);
-    oci_spec_free(r->spec);
+    bundle_config_done(&r->config);
     free(r->id);
     free(r->name);
     free(r->bundle);
@@ -253,21 +254,40 @@ static int compare_with_bundle(struct restore *r, struct error *e)
             return bundle_differs(r, e, "checkpoint and bundle differ in namespace",
                                   oci_namespace_name((enum oci_namespace_type)t));
     }
+    if (r->record.joined_network != (r->spec->namespace_paths[OCI_NS_NETWORK] != NULL))
+        return bundle_differs(r, e, "checkpoint and bundle differ in whether they join a namespace of type",
+                              oci_namespace_name(OCI_NS_NETWORK));
     if (r->record.terminal != r->spec->process->terminal)
         return bundle_differs(r, e, "checkpoint and bundle differ in", "process.terminal");
     return 0;
 }
 
+/* Of another runtime's checkpoint nobody knows; CRIU complains where it misses one. */
+static int plan_joined(struct restore *r, struct error *e)
+{
+    int ret = namespaces_open(r->spec, &r->joined, e);
+
+    if (ret < 0 || (r->joined.flags & ~(uint64_t)CLONE_NEWNET) == 0)
+        return ret;
+    return error_set(e, ERROR_UNSUPPORTED, EOPNOTSUPP, "restore with bundle", r->bundle,
+                     "let it name no path but for the network namespace",
+                     "it joins namespaces that a restored container can't");
+}
+
 static int plan_bundle(struct restore *r, struct error *e)
 {
-    int ret = oci_spec_load(r->bundle, &r->spec, e);
+    int ret = bundle_config_load(r->bundle, &r->config, e);
     if (ret < 0)
         return ret;
+    r->spec = r->config.spec;
     if (!r->spec->process)
         return error_set(e, ERROR_CONFIG, EINVAL, "restore with bundle", r->bundle, NULL,
                          "its config.json has no process");
     ret = container_check_terminal(r->spec->process->terminal, r->o->console_socket,
                                    !r->o->keep_console, e);
+    if (ret < 0)
+        return ret;
+    ret = plan_joined(r, e);
     if (ret < 0)
         return ret;
     ret = rootfs_plan_make(r->spec, r->bundle, &r->plan, e);
@@ -327,19 +347,28 @@ static void take_back_tmp(struct restore *r)
     r->tmp_made = false;
 }
 
+/* The bundle's limits, then those of the moment of the checkpoint (`update` may have changed them), C13. */
+static int make_cgroup(struct restore *r, struct error *e)
+{
+    int ret = container_cgroup_make(&r->cgroup, r->spec, e);
+
+    if (ret == 0)
+        ret = cgroup_apply_resources(&r->cgroup.host, r->cgroup.path, &r->spec->resources, e);
+    if (ret == 0 && r->has_metadata && r->metadata.has_limits)
+        ret = cgroup_write_limits(&r->cgroup.host, r->cgroup.path, &r->metadata.limits, e);
+    return ret;
+}
+
 static int prepare(struct restore *r, struct error *e)
 {
     int ret = stdio_hand_over(&r->record.stdio, r->sealed, &r->handover, e);
     if (ret < 0)
         return ret;
-    ret = cgroup_host_probe(AT_FDCWD, &r->host, e);
-    if (ret < 0)
-        return ret;
-    ret = cgroup_choose_path(&r->host, r->spec->cgroups_path, r->id, &r->cgroup_path, e);
+    ret = container_cgroup_plan(&r->cgroup, r->spec, r->id, CGROUP_NEED_OWN, e);
     if (ret < 0)
         return ret;
 
-    r->state = container_new_record(r->id, r->name, r->bundle, r->spec, r->cgroup_path);
+    r->state = container_new_record(r->id, r->name, r->bundle, r->spec, r->cgroup.path);
     if (r->has_metadata) {
         uint64_t millicores;
         r->state->using_gvisor = r->metadata.using_gvisor;
@@ -358,15 +387,11 @@ static int prepare(struct restore *r, struct error *e)
     if (ret < 0)
         return ret;
     r->state_saved = true;
-    ret = cgroup_create(&r->host, r->cgroup_path, &r->cgroup_fd, e);
+    ret = store_save_config(r->store, r->id, r->config.text, r->config.len, e);
+    if (ret == 0)
+        ret = make_cgroup(r, e);
     if (ret < 0)
         return ret;
-    r->cgroup_made = true;
-    if (r->has_metadata && r->metadata.has_limits) {
-        ret = cgroup_write_limits(&r->host, r->cgroup_path, &r->metadata.limits, e);
-        if (ret < 0)
-            return ret;
-    }
     ret = work_make(r->store, r->id, r->has_metadata ? r->metadata.container_id : r->id,
                     r->o->work_path              ? r->o->work_path
                     : !r->o->own_form && !r->sealed ? r->layout.dir
@@ -385,8 +410,7 @@ static void remove_remains(struct restore *r)
 {
     if (r->pid_file_made)
         (void)unlink(r->o->pid_file);
-    if (r->cgroup_made)
-        (void)cgroup_remove(&r->host, r->cgroup_path, true, CONTAINER_KILL_TIMEOUT_MS, NULL);
+    container_cgroup_undo(&r->cgroup);
     take_back_tmp(r);
     if (r->state_saved)
         (void)store_remove(r->store, r->id, NULL);
@@ -463,7 +487,7 @@ static int take_process(struct restore *r, pid_t pid, struct error *e)
     if (r->state->start_ticks == 0)
         return error_set(e, ERROR_SYSTEM, ESRCH, "read start time of restored process", r->id,
                          NULL, NULL);
-    int ret = timers_rearm(r->cgroup_path, e);
+    int ret = timers_rearm(r->cgroup.path, e);
     if (ret < 0)
         return ret;
     r->state->status = STATE_RUNNING;
@@ -491,13 +515,13 @@ static int set_up_network(struct restore *r, pid_t pid, struct error *e)
  * still stopped, and CRIU with it. */
 static int judge(struct restore *r, struct error *e)
 {
-    int ret = policy_check(r->cgroup_path, r->process.pid, r->swrk.pid, r->spec, e);
+    int ret = policy_check(r->cgroup.path, r->process.pid, r->swrk.pid, r->spec, e);
 
     /* Not earlier: CRIU, in the cgroup too, opens more than a container may. */
     if (ret == 0)
-        ret = cgroup_limit_devices(r->cgroup_fd, r->cgroup_path, e);
+        ret = container_cgroup_limit_devices(&r->cgroup, r->spec, e);
     if (ret < 0)
-        (void)cgroup_kill(r->cgroup_path, CONTAINER_KILL_TIMEOUT_MS, NULL);
+        (void)cgroup_kill(r->cgroup.path, CONTAINER_KILL_TIMEOUT_MS, NULL);
     return ret;
 }
 
@@ -517,13 +541,19 @@ static int on_notify(const char *script, pid_t pid, int fd, void *arg, struct er
 
 static int run_criu(struct restore *r, struct error *e)
 {
-    struct criu_inherit inherit[ARRAY_SIZE(r->handover.item)];
-    int fds[ARRAY_SIZE(r->handover.item)];
+    struct criu_inherit inherit[ARRAY_SIZE(r->handover.item) + 1];
+    int fds[ARRAY_SIZE(r->handover.item) + 1];
+    size_t n_inherit = r->handover.n;
     pid_t pid;
 
     for (size_t i = 0; i < r->handover.n; i++) {
         fds[i] = r->handover.item[i].fd;
         inherit[i] = (struct criu_inherit){r->handover.item[i].key, 4 + (int)i};
+    }
+    if (r->joined.flags & CLONE_NEWNET) {
+        fds[n_inherit] = r->joined.fd[OCI_NS_NETWORK];
+        inherit[n_inherit] = (struct criu_inherit){CHECKPOINT_NETNS_KEY, 4 + (int)n_inherit};
+        n_inherit++;
     }
     struct criu_options options = {
         .images_dir_fd = r->layout.images_fd,
@@ -543,17 +573,17 @@ static int run_criu(struct restore *r, struct error *e)
         .ext_mounts = r->mounts,
         .n_ext_mounts = r->n_mounts,
         .inherit = inherit,
-        .n_inherit = r->handover.n,
+        .n_inherit = n_inherit,
     };
     struct criu_spawn how = {
         .binary = r->tool.path,
-        .cgroup_fd = r->cgroup_fd,
+        .cgroup_fd = r->cgroup.fd,
         .new_cgroup_ns = r->spec->new_namespaces & CLONE_NEWCGROUP,
         .private_mounts = true,
         .setup = private_mounts_setup,
         .setup_arg = &r->private,
         .inherit_fds = fds,
-        .n_inherit = r->handover.n,
+        .n_inherit = n_inherit,
     };
     /* Before CRIU exists: from here on, whatever kills this process, the guardian takes it back. */
     int ret = guardian_start(&r->guardian, undo_restore, r, e);
@@ -591,7 +621,8 @@ int checkpoint_restore(const struct store *store, const struct restore_options *
         .layout = {.dir_fd = -EBADF, .images_fd = -EBADF},
         .plan = {.root_fd = -EBADF},
         .private = {.run_fd = -EBADF, .root_tree = -EBADF},
-        .cgroup_fd = -EBADF,
+        .cgroup = CONTAINER_CGROUP_NONE,
+        .joined = NAMESPACE_SET_EMPTY,
         .work = {.fd = -EBADF},
         .guardian = {.pipe_fd = -EBADF},
         .process = {.pidfd = -EBADF, .console_fd = -EBADF},

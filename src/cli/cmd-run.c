@@ -1,20 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-#include "cli/commands.h"
-#include "process/container.h"
+#include "cli/create-options.h"
 #include "process/foreground.h"
 
 struct values {
-    const char *bundle, *pid_file, *console_socket;
-    bool detach, keep;
+    struct create_values create; /* first: CREATE_OPTIONS */
+    bool detach, keep, no_subreaper;
 };
 #define VALUE(field) offsetof(struct values, field)
 static const struct option_def options[] = {
-    {'b', "bundle", OPTION_STRING, VALUE(bundle), "DIR", "the bundle; the current directory"},
+    CREATE_OPTIONS,
     {'d', "detach", OPTION_FLAG, VALUE(detach), NULL, "leave the container running and return"},
-    {0, "pid-file", OPTION_STRING, VALUE(pid_file), "FILE", "write the first process's pid there"},
-    {0, "console-socket", OPTION_STRING, VALUE(console_socket), "SOCKET",
-     "AF_UNIX socket that gets the terminal's master"},
     {0, "keep", OPTION_FLAG, VALUE(keep), NULL, "do not delete the container after it ended"},
+    {0, "no-subreaper", OPTION_FLAG, VALUE(no_subreaper), NULL,
+     "do not adopt what the container's processes leave behind"},
     {0},
 };
 
@@ -23,20 +21,20 @@ static int run(const struct command_context *ctx, const void *values, char *cons
 {
     const struct values *v = values;
     _cleanup_store_ struct store store = {.dirfd = -EBADF};
-    _cleanup_foreground_ struct foreground fg = {.signal_fd = -EBADF};
-    int r = command_begin(ctx, v->detach ? NULL : &fg, &store, e);
+    _cleanup_foreground_ struct foreground fg = {.signal_fd = -EBADF,
+                                                 .no_subreaper = v->no_subreaper};
+    struct container_create_options o;
+    int r = create_options_make(ctx, &v->create, args[0], &o, e);
+    if (r == 0)
+        r = container_check_preserved(o.preserve_fds, e);
+    if (r == 0)
+        r = command_begin(ctx, v->detach ? NULL : &fg, &store, e);
     if (r < 0)
         return r;
 
     _cleanup_container_process_ struct container_process p = {.pidfd = -EBADF,
                                                               .console_fd = -EBADF};
-    struct container_create_options o = {
-        .id = args[0],
-        .bundle = v->bundle ? v->bundle : ".",
-        .pid_file = v->pid_file,
-        .console_socket = v->console_socket,
-        .keep_console = !v->detach,
-    };
+    o.keep_console = !v->detach;
     r = container_create(&store, &o, &p, e);
     if (r < 0 || v->detach)
         return r;

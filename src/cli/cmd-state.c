@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 #include <json-c/json.h>
 
+#include "cgroup/stats.h"
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "process/container.h"
 
 static const struct option_def options[] = {{0}};
+
+/* Its cgroup outlives it until `delete`, and the count with it. */
+static bool was_oom_killed(const struct state *s)
+{
+    uint64_t kills = 0;
+
+    return s->cgroup_path && cgroup_oom_kills(s->cgroup_path, &kills) == 0 && kills > 0;
+}
 
 /* runtime-spec, "State" (S5). */
 static int run(const struct command_context *ctx, const void *values, char *const *args,
@@ -35,6 +44,8 @@ static int run(const struct command_context *ctx, const void *values, char *cons
         json_object_object_add(annotations, s->annotations[i].key,
                                json_object_new_string(s->annotations[i].value));
     json_object_object_add(o, "annotations", annotations);
+    if (was_oom_killed(s))
+        json_object_object_add(o, "oomKilled", json_object_new_boolean(true));
     r = output_json(o, true, e);
     json_object_put(o);
     return r;

@@ -13,20 +13,25 @@
 #include "process/protect.h"
 
 static const struct command *const commands[] = {
-    &command_checkpoint, &command_create, &command_delete,  &command_doctor, &command_kill,
-    &command_list,       &command_restore, &command_run,    &command_spec,   &command_start,
-    &command_state,      &command_verify, &command_version,
+    &command_checkpoint, &command_create, &command_delete,   &command_doctor, &command_events, &command_exec,
+    &command_features,   &command_kill,   &command_list,     &command_pause,  &command_ps,
+    &command_restore,    &command_resume, &command_run,      &command_spec,   &command_start,
+    &command_state,      &command_stats,  &command_verify,   &command_version,
 };
 
 struct global_values {
-    const char *root, *log, *log_format;
-    bool debug, version;
+    const char *root, *log, *log_format, *rootless;
+    bool debug, systemd_cgroup, version;
 };
 #define GLOBAL(field) offsetof(struct global_values, field)
 static const struct option_def global_options[] = {
     {0, "root", OPTION_STRING, GLOBAL(root), "DIR", "where containers' state is kept"},
     {0, "log", OPTION_STRING, GLOBAL(log), "FILE", "append messages to FILE too"},
     {0, "log-format", OPTION_STRING, GLOBAL(log_format), "FORMAT", "text (default) or json"},
+    {0, "systemd-cgroup", OPTION_FLAG, GLOBAL(systemd_cgroup), NULL,
+     "have systemd make the cgroups; linux.cgroupsPath is slice:prefix:name"},
+    {0, "rootless", OPTION_STRING, GLOBAL(rootless), "WHEN",
+     "may a container go without a cgroup: true, false or auto (default: unless root)"},
     {0, "debug", OPTION_FLAG, GLOBAL(debug), NULL, "say what is being done"},
     {'v', "version", OPTION_FLAG, GLOBAL(version), NULL, "show the version"},
     {0},
@@ -83,24 +88,51 @@ static int show_help(struct error *e)
     return output_text(b.s, e);
 }
 
-static int run_command(const struct command *command, const struct command_context *ctx,
-                       char *const *argv, struct error *e)
+static int parse_and_run(const struct command *command, const struct command_context *ctx,
+                         char *const *argv, void *values, struct error *e)
 {
-    _cleanup_free_ void *values = mem_alloc(command->values_size);
     _cleanup_free_ char **args = NULL;
+    char *const *words;
     bool help;
-    int r = options_parse(command->options, argv, false, values, &args, NULL, &help, e);
+    int next;
+    int r = options_parse(command->options, argv, command->stop_at_first, values, &args, &next,
+                          &help, e);
     if (r < 0)
         return r;
     if (help) {
         _cleanup_free_ char *text = options_help("nucleus", command);
         return output_text(text, e);
     }
-    int n = (int)strv_len(args);
+    words = command->stop_at_first ? argv + next : args;
+    int n = (int)strv_len(words);
     if (n < command->min_args || (command->max_args >= 0 && n > command->max_args))
         return error_set(e, ERROR_USAGE, EINVAL, "parse command line", command->name,
                          "see --help", "usage: nucleus %s %s", command->name, command->usage);
-    return command->run(ctx, values, args, e);
+    return command->run(ctx, values, words, e);
+}
+
+static int run_command(const struct command *command, const struct command_context *ctx,
+                       char *const *argv, struct error *e)
+{
+    _cleanup_free_ void *values = mem_alloc(command->values_size);
+    int r = parse_and_run(command, ctx, argv, values, e);
+
+    options_done(command->options, values);
+    return r;
+}
+
+static int parse_rootless(const char *text, enum cgroup_need *ret, struct error *e)
+{
+    static const char *const names[] = {
+        [CGROUP_NEED_AUTO] = "auto", [CGROUP_NEED_NONE] = "true", [CGROUP_NEED_OWN] = "false"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        if (!text || streq(text, names[i])) {
+            *ret = (enum cgroup_need)i;
+            return 0;
+        }
+    return error_set(e, ERROR_USAGE, EINVAL, "use --rootless", text, "choose true, false or auto",
+                     "there is no such value");
 }
 
 static int run(char *const *argv, char *const *envp, struct error *e)
@@ -122,7 +154,11 @@ static int run(char *const *argv, char *const *envp, struct error *e)
     const char *name = argv[1 + next];
     if (help || (name && streq(name, "help")))
         return show_help(e);
-    struct command_context ctx = {.root = g.root, .argv = argv, .envp = envp};
+    struct command_context ctx = {
+        .root = g.root, .systemd_cgroup = g.systemd_cgroup, .argv = argv, .envp = envp};
+    r = parse_rootless(g.rootless, &ctx.cgroup_need, e);
+    if (r < 0)
+        return r;
     if (g.version)
         return command_version.run(&ctx, NULL, NULL, e);
     if (!name)

@@ -66,6 +66,10 @@ static int set_value(const struct option_def *def, const char *value, void *valu
         *(const char **)(void *)((char *)values + def->offset) = value;
         return 0;
     }
+    if (def->kind == OPTION_LIST) {
+        strv_push((char ***)(void *)((char *)values + def->offset), mem_strdup(value));
+        return 0;
+    }
     bool on = true;
     if (value) {
         if (!streq(value, "true") && !streq(value, "false"))
@@ -107,7 +111,7 @@ int options_parse(const struct option_def *defs, char *const *argv, bool stop_at
             *ret_help = true;
             continue;
         }
-        if (def->kind == OPTION_STRING && !value) {
+        if (def->kind != OPTION_FLAG && !value) {
             value = argv[i + 1];
             if (!value)
                 /* The words podman looks for when it probes for an option. */
@@ -126,6 +130,13 @@ int options_parse(const struct option_def *defs, char *const *argv, bool stop_at
     if (ret_args)
         *ret_args = TAKE_PTR(args);
     return 0;
+}
+
+void options_done(const struct option_def *defs, void *values)
+{
+    for (const struct option_def *d = defs; d && d->name; d++)
+        if (d->kind == OPTION_LIST)
+            strv_free(*(char ***)(void *)((char *)values + d->offset));
 }
 
 char *options_rows(const struct option_def *defs)

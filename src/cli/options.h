@@ -5,12 +5,14 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "process/container-cgroup.h"
 
 /* The command line as tables: a command is a row, its options are rows of its own. */
 
 enum option_kind {
     OPTION_FLAG,   /* bool */
     OPTION_STRING, /* const char *, the last one given counts */
+    OPTION_LIST,   /* char **, one element each time it is given; options_done() frees it */
 };
 
 struct option_def {
@@ -32,6 +34,7 @@ struct command {
     const struct option_def *options; /* ends with a row whose name is NULL */
     size_t values_size;               /* of the struct of values, zeroed before parsing */
     int min_args, max_args;           /* max -1: any number */
+    bool stop_at_first; /* the first argument ends the options: what follows is another program's */
     /* Gets values and arguments; returns the exit status, or negative with *e set. */
     int (*run)(const struct command_context *ctx, const void *values, char *const *args,
                struct error *e);
@@ -40,6 +43,8 @@ struct command {
 /* What every command gets: the global options. */
 struct command_context {
     const char *root; /* --root, or NULL */
+    bool systemd_cgroup; /* --systemd-cgroup */
+    enum cgroup_need cgroup_need; /* --rootless */
     char *const *argv;
     char *const *envp;
 };
@@ -52,6 +57,9 @@ struct command_context {
 int options_parse(const struct option_def *defs, char *const *argv, bool stop_at_first,
                   void *values, char ***ret_args, int *ret_next, bool *ret_help,
                   struct error *e);
+
+/* Frees what options_parse() allocated inside `values`. */
+void options_done(const struct option_def *defs, void *values);
 
 /* The text of --help. */
 char *options_help(const char *program, const struct command *command) _warn_unused_;

@@ -120,3 +120,16 @@ const char *oci_namespace_name(enum oci_namespace_type type)
 {
     return (unsigned)type < _OCI_NS_MAX ? namespaces[type].name : NULL;
 }
+
+const char *oci_hook_name(enum oci_hook_kind kind)
+{
+    static const char *const names[_OCI_HOOK_MAX] = {
+        [OCI_HOOK_PRESTART] = "prestart",
+        [OCI_HOOK_CREATE_RUNTIME] = "createRuntime",
+        [OCI_HOOK_CREATE_CONTAINER] = "createContainer",
+        [OCI_HOOK_START_CONTAINER] = "startContainer",
+        [OCI_HOOK_POSTSTART] = "poststart",
+        [OCI_HOOK_POSTSTOP] = "poststop",
+    };
+    return (unsigned)kind < _OCI_HOOK_MAX ? names[kind] : NULL;
+}

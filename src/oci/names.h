@@ -21,3 +21,9 @@ const char *oci_capability_name(int cap) _const_;
 /* RLIMIT_* of "RLIMIT_NOFILE", …; -EINVAL for any other text. And back, NULL when unknown. */
 int oci_rlimit_parse(const char *name) _pure_;
 const char *oci_rlimit_name(int resource) _const_;
+
+/* The names that linux.seccomp may use, one after the other: NULL behind the last. */
+const struct oci_name *oci_seccomp_action(size_t i) _const_;       /* SECCOMP_RET_* */
+const struct oci_name *oci_seccomp_operator(size_t i) _const_;     /* enum oci_seccomp_op */
+const struct oci_name *oci_seccomp_architecture(size_t i) _const_; /* no value */
+const struct oci_name *oci_seccomp_flag(size_t i) _const_;         /* SECCOMP_FILTER_FLAG_* */

@@ -165,7 +165,7 @@ static int decode_args(struct decoder *d, const struct json_at *at, void *out)
     return 0;
 }
 
-static int decode_env(struct decoder *d, const struct json_at *at, void *out)
+int decode_env(struct decoder *d, const struct json_at *at, void *out)
 {
     char ***env = out;
     int r = decode_strv(d, at, env);
@@ -179,19 +179,6 @@ static int decode_env(struct decoder *d, const struct json_at *at, void *out)
         r = decode_error(d, &el, "expected NAME=VALUE, found %s", found);
     }
     return r;
-}
-
-static int decode_cwd(struct decoder *d, const struct json_at *at, void *out)
-{
-    char **cwd = out;
-    int r = decode_path(d, at, cwd);
-    if (r < 0)
-        return r;
-    if (**cwd != '/') {
-        _cleanup_free_ char *found = json_describe(at);
-        return decode_error(d, at, "expected an absolute path, found %s", found);
-    }
-    return 0;
 }
 
 static int decode_oom_score_adj(struct decoder *d, const struct json_at *at, void *out)
@@ -214,22 +201,32 @@ int decode_process(struct decoder *d, const struct json_at *at, void *out)
         FIELD_WHOLE("user", decode_user),
         NEEDED("args", decode_args, struct oci_process, args),
         FIELD("env", decode_env, struct oci_process, env),
-        NEEDED("cwd", decode_cwd, struct oci_process, cwd),
+        NEEDED("cwd", decode_absolute_path, struct oci_process, cwd),
         FIELD_WHOLE("capabilities", decode_capabilities),
         FIELD_WHOLE("rlimits", decode_rlimits),
         FIELD("noNewPrivileges", decode_bool, struct oci_process, no_new_privileges),
         FIELD_WHOLE("oomScoreAdj", decode_oom_score_adj),
         UNSUPPORTED("commandLine"),
-        UNSUPPORTED("apparmorProfile"),
-        UNSUPPORTED("selinuxLabel"),
-        UNSUPPORTED("scheduler"),
-        UNSUPPORTED("ioPriority"),
-        UNSUPPORTED("execCPUAffinity"),
+        FIELD("apparmorProfile", decode_line, struct oci_process, apparmor_profile),
+        FIELD("selinuxLabel", decode_line, struct oci_process, selinux_label),
+        FIELD_WHOLE("scheduler", decode_scheduler),
+        FIELD_WHOLE("ioPriority", decode_io_priority),
+        FIELD_WHOLE("execCPUAffinity", decode_exec_affinity),
     };
-    struct oci_spec *spec = out;
+    struct oci_process **process = out;
 
-    spec->process = mem_new0(struct oci_process);
-    return decode_object(d, at, fields, ARRAY_SIZE(fields), spec->process);
+    *process = mem_new0(struct oci_process);
+    return decode_object(d, at, fields, ARRAY_SIZE(fields), *process);
+}
+
+int oci_process_parse(const char *text, size_t len, const char *name, struct oci_process **ret,
+                      struct error *e)
+{
+    _cleanup_process_ struct oci_process *p = NULL;
+    int r = decode_text(text, len, name, "use the process", decode_process, &p, e);
+    if (r == 0)
+        *ret = TAKE_PTR(p);
+    return r;
 }
 
 void oci_process_free(struct oci_process *p)
@@ -241,5 +238,7 @@ void oci_process_free(struct oci_process *p)
     free(p->cwd);
     free(p->additional_gids);
     free(p->rlimits);
+    free(p->apparmor_profile);
+    free(p->selinux_label);
     free(p);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-#include <errno.h>
 #include <linux/seccomp.h>
+#include <string.h>
+#include <sys/un.h>
 
 #include "base/mem.h"
 #include "base/str.h"
@@ -10,6 +11,9 @@
 
 #define SECCOMP_ERRNO_MAX 4095 /* MAX_ERRNO of the kernel, which clamps larger ones */
 #define SECCOMP_ARG_MAX 5      /* a system call has six arguments */
+
+/* With a byte for the NUL. */
+#define LISTENER_PATH_MAX (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
 
 static const struct oci_name actions[] = {
     {"SCMP_ACT_KILL", SECCOMP_RET_KILL_THREAD},
@@ -37,6 +41,7 @@ static const struct oci_name flags[] = {
     {"SECCOMP_FILTER_FLAG_TSYNC", SECCOMP_FILTER_FLAG_TSYNC},
     {"SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG},
     {"SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW},
+    {"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV},
 };
 
 static const struct oci_name architectures[] = {
@@ -56,9 +61,6 @@ static int decode_action(struct decoder *d, const struct json_at *at, void *out)
     int r = decode_name(d, at, actions, ARRAY_SIZE(actions), &v);
     if (r < 0)
         return r;
-    if (v == SECCOMP_RET_USER_NOTIF)
-        return json_error(at, d->e, ERROR_UNSUPPORTED, DECODE_REMEDY_UNSUPPORTED,
-                          "this nucleus does not honour SCMP_ACT_NOTIFY");
     *(uint32_t *)out = (uint32_t)v;
     return 0;
 }
@@ -100,22 +102,10 @@ static int check_errno(struct decoder *d, const struct json_at *at, const char *
 
 static int decode_flags(struct decoder *d, const struct json_at *at, void *out)
 {
-    uint32_t *set = out;
-    size_t n;
-    int r = json_is_array(at, &n, d->e);
-    if (r <= 0)
-        return r;
-    for (size_t i = 0; i < n; i++) {
-        struct json_at el = json_element(at, i);
-        uint64_t v = 0;
-        r = json_need(&el, d->e);
-        if (r == 0)
-            r = decode_name(d, &el, flags, ARRAY_SIZE(flags), &v);
-        if (r < 0)
-            return r;
-        *set |= (uint32_t)v;
-    }
-    return 0;
+    uint64_t set = 0;
+    int r = decode_name_set(d, at, flags, ARRAY_SIZE(flags), &set);
+    *(uint32_t *)out = (uint32_t)set;
+    return r;
 }
 
 static int decode_architectures(struct decoder *d, const struct json_at *at, void *out)
@@ -204,6 +194,45 @@ static int decode_rules(struct decoder *d, const struct json_at *at, void *out)
     return decode_array(d, at, sizeof(*s->rules), decode_rule, (void **)&s->rules, &s->n_rules);
 }
 
+/* "" is what Go makes of none. */
+static int decode_listener_path(struct decoder *d, const struct json_at *at, void *out)
+{
+    char **path = out;
+    int r = decode_string(d, at, path);
+    if (r < 0 || !*path)
+        return r;
+    r = decode_check_absolute(d, at, *path);
+    if (r == 0 && strlen(*path) > LISTENER_PATH_MAX)
+        return decode_error(d, at, "is longer than a socket's path can be (%zu bytes)",
+                            LISTENER_PATH_MAX);
+    return r;
+}
+
+static bool notifies(const struct oci_seccomp *s)
+{
+    for (size_t i = 0; i < s->n_rules; i++)
+        if (s->rules[i].action == SECCOMP_RET_USER_NOTIF)
+            return true;
+    return s->default_action == SECCOMP_RET_USER_NOTIF;
+}
+
+/* A listener that nothing notifies is never called: the same as none. */
+static int check_listener(struct decoder *d, const struct json_at *at, struct oci_seccomp *s)
+{
+    struct json_at path = json_member(at, "listenerPath");
+    struct json_at metadata = json_member(at, "listenerMetadata");
+
+    if (s->listener_metadata && !s->listener_path)
+        return decode_error(d, &metadata, "is for the listener at listenerPath, which is missing");
+    if (notifies(s) && !s->listener_path)
+        return decode_error(d, &path, "is required, but missing: SCMP_ACT_NOTIFY needs a listener");
+    if (!notifies(s)) {
+        free(TAKE_PTR(s->listener_path));
+        free(TAKE_PTR(s->listener_metadata));
+    }
+    return 0;
+}
+
 int decode_seccomp(struct decoder *d, const struct json_at *at, void *out)
 {
     static const struct oci_field fields[] = {
@@ -212,16 +241,16 @@ int decode_seccomp(struct decoder *d, const struct json_at *at, void *out)
         FIELD("architectures", decode_architectures, struct oci_seccomp, architectures),
         FIELD("flags", decode_flags, struct oci_seccomp, flags),
         FIELD_WHOLE("syscalls", decode_rules),
-        UNSUPPORTED("listenerPath"),
-        UNSUPPORTED("listenerMetadata"),
+        FIELD("listenerPath", decode_listener_path, struct oci_seccomp, listener_path),
+        FIELD("listenerMetadata", decode_string, struct oci_seccomp, listener_metadata),
     };
     struct oci_seccomp *s = mem_new0(struct oci_seccomp);
 
     *(struct oci_seccomp **)out = s;
     int r = decode_object(d, at, fields, ARRAY_SIZE(fields), s);
-    if (r < 0)
-        return r;
-    return check_errno(d, at, "defaultErrnoRet", s->has_default_errno, s->default_action);
+    if (r == 0)
+        r = check_errno(d, at, "defaultErrnoRet", s->has_default_errno, s->default_action);
+    return r < 0 ? r : check_listener(d, at, s);
 }
 
 void oci_seccomp_free(struct oci_seccomp *s)
@@ -234,5 +263,29 @@ void oci_seccomp_free(struct oci_seccomp *s)
     }
     free(s->rules);
     strv_free(s->architectures);
+    free(s->listener_path);
+    free(s->listener_metadata);
     free(s);
+}
+
+#define ROW(table, i) ((i) < ARRAY_SIZE(table) ? &(table)[i] : NULL)
+
+const struct oci_name *oci_seccomp_action(size_t i)
+{
+    return ROW(actions, i);
+}
+
+const struct oci_name *oci_seccomp_operator(size_t i)
+{
+    return ROW(operators, i);
+}
+
+const struct oci_name *oci_seccomp_architecture(size_t i)
+{
+    return ROW(architectures, i);
+}
+
+const struct oci_name *oci_seccomp_flag(size_t i)
+{
+    return ROW(flags, i);
 }

@@ -78,91 +78,37 @@ static int decode_uts_name(struct decoder *d, const struct json_at *at, void *ou
     return 0;
 }
 
-static int decode_destination(struct decoder *d, const struct json_at *at, void *out)
+static int decode_annotation(struct decoder *d, const struct json_at *at, void *out)
 {
-    char **path = out;
-    int r = decode_path(d, at, path);
+    struct oci_annotation *a = out;
+    if (*at->key == '\0')
+        return decode_error(d, at, "an annotation's key must not be empty");
+    /* CRIU would read this file with the caller's rights, outside of what nucleus checks. */
+    int r = streq(at->key, "org.criu.config") ? decode_unsupported(d, at) : 0;
     if (r < 0)
         return r;
-    if (**path != '/')
-        decode_warn(d, at, "is relative, taken as below /");
-    return 0;
-}
-
-static int decode_mount(struct decoder *d, const struct json_at *at, void *out)
-{
-    static const struct oci_field fields[] = {
-        NEEDED("destination", decode_destination, struct oci_mount, destination),
-        FIELD("type", decode_string, struct oci_mount, type),
-        FIELD("source", decode_string, struct oci_mount, source),
-        FIELD("options", decode_strv, struct oci_mount, options),
-        UNSUPPORTED("uidMappings"),
-        UNSUPPORTED("gidMappings"),
-    };
-    struct oci_mount *m = out;
-    int r = decode_object(d, at, fields, ARRAY_SIZE(fields), m);
-    if (r < 0)
-        return r;
-
-    bool bind = (m->type && streq(m->type, "bind")) || strv_contains(m->options, "bind") ||
-                strv_contains(m->options, "rbind");
-    if (!m->type && !bind) {
-        struct json_at type = json_member(at, "type");
-        return decode_error(d, &type, "is required where \"bind\" or \"rbind\" is no option");
-    }
-    struct json_at source = json_member(at, "source");
-    if (bind && !m->source)
-        return decode_error(d, &source, "is required for a bind mount");
-    return m->source ? decode_check_path(d, &source, m->source) : 0;
-}
-
-static int decode_mounts(struct decoder *d, const struct json_at *at, void *out)
-{
-    struct oci_spec *spec = out;
-    return decode_array(d, at, sizeof(*spec->mounts), decode_mount, (void **)&spec->mounts,
-                        &spec->n_mounts);
+    a->key = mem_strdup(at->key);
+    r = json_get_string(at, &a->value, d->e);
+    return MIN(r, 0);
 }
 
 static int decode_annotations(struct decoder *d, const struct json_at *at, void *out)
 {
     struct oci_spec *spec = out;
-    int r = json_is_object(at, d->e);
-    if (r <= 0)
-        return r;
-
-    size_t n = (size_t)json_object_object_length(at->value);
-    spec->annotations = mem_alloc(n * sizeof(*spec->annotations));
-    json_object_object_foreach(at->value, key, value)
-    {
-        struct json_at member = {
-            .doc = at->doc, .parent = at, .key = key, .value = value, .present = true};
-        char *text = NULL;
-        if (*key == '\0')
-            return decode_error(d, &member, "an annotation's key must not be empty");
-        /* CRIU would read this file with the caller's rights, outside of what nucleus checks. */
-        r = streq(key, "org.criu.config") ? decode_unsupported(d, &member) : 0;
-        if (r == 0)
-            r = json_need(&member, d->e);
-        if (r == 0)
-            r = json_get_string(&member, &text, d->e);
-        if (r < 0)
-            return r;
-        spec->annotations[spec->n_annotations++] =
-            (struct oci_annotation){.key = mem_strdup(key), .value = text};
-    }
-    return 0;
+    return decode_map(d, at, sizeof(*spec->annotations), decode_annotation,
+                      (void **)&spec->annotations, &spec->n_annotations);
 }
 
 static const struct oci_field spec_fields[] = {
     NEEDED("ociVersion", decode_version, struct oci_spec, oci_version),
-    FIELD_WHOLE("process", decode_process),
+    FIELD("process", decode_process, struct oci_spec, process),
     NEEDED_WHOLE("root", decode_root),
     FIELD("hostname", decode_uts_name, struct oci_spec, hostname),
     FIELD("domainname", decode_uts_name, struct oci_spec, domainname),
     FIELD_WHOLE("mounts", decode_mounts),
     FIELD_WHOLE("annotations", decode_annotations),
     FIELD_WHOLE("linux", decode_linux),
-    UNSUPPORTED("hooks"),
+    FIELD_WHOLE("hooks", decode_hooks),
     UNSUPPORTED("solaris"),
     UNSUPPORTED("windows"),
     UNSUPPORTED("vm"),
@@ -170,25 +116,23 @@ static const struct oci_field spec_fields[] = {
     UNSUPPORTED("freebsd"),
 };
 
+static int decode_spec(struct decoder *d, const struct json_at *at, void *out)
+{
+    struct oci_spec *spec = out;
+    int r = decode_object(d, at, spec_fields, ARRAY_SIZE(spec_fields), spec);
+    if (r == 0)
+        r = decode_check_namespaces(d, at, spec);
+    return r < 0 ? r : decode_check_sysctls(d, at, spec);
+}
+
 int oci_spec_parse(const char *text, size_t len, const char *name, struct oci_spec **ret,
                    struct error *e)
 {
-    struct json_doc doc;
     _cleanup_spec_ struct oci_spec *spec = mem_new0(struct oci_spec);
-    struct decoder d = {.e = e};
-
-    int r = json_doc_parse(&doc, text, len, name, ERROR_CONFIG, STEP, e);
-    if (r < 0)
-        return r;
-    struct json_at root = json_root(&doc);
-    r = decode_object(&d, &root, spec_fields, ARRAY_SIZE(spec_fields), spec);
+    int r = decode_text(text, len, name, STEP, decode_spec, spec, e);
     if (r == 0)
-        r = decode_check_linux(&d, &root, spec);
-    json_doc_done(&doc);
-    if (r < 0)
-        return r;
-    *ret = TAKE_PTR(spec);
-    return 0;
+        *ret = TAKE_PTR(spec);
+    return r;
 }
 
 static int open_error(struct error *e, int errnum, const char *what, const char *path,
@@ -208,7 +152,7 @@ static int open_error(struct error *e, int errnum, const char *what, const char 
     }
 }
 
-int oci_spec_load(const char *bundle, struct oci_spec **ret, struct error *e)
+int oci_config_read(const char *bundle, char **ret, size_t *ret_len, struct error *e)
 {
     static const char step[] = "read config.json";
     _cleanup_close_ int dirfd = open(bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -228,15 +172,61 @@ int oci_spec_load(const char *bundle, struct oci_spec **ret, struct error *e)
         return error_set(e, ERROR_CONFIG, S_ISDIR(st.st_mode) ? EISDIR : EINVAL, step, path, NULL,
                          S_ISDIR(st.st_mode) ? "it is a directory" : "it is not a regular file");
 
-    _cleanup_free_ char *text = NULL;
-    size_t len;
-    int r = fd_read_all(fd, OCI_CONFIG_MAX, &text, &len);
+    int r = fd_read_all(fd, OCI_CONFIG_MAX, ret, ret_len);
     if (r == -EFBIG)
         return error_set(e, ERROR_CONFIG, EFBIG, step, path, NULL, "it is larger than %u MiB",
                          OCI_CONFIG_MAX >> 20);
     if (r < 0)
         return error_errno(e, r, step, path);
-    return oci_spec_parse(text, len, path, ret, e);
+    return 0;
+}
+
+int oci_spec_load(const char *bundle, struct oci_spec **ret, struct error *e)
+{
+    _cleanup_free_ char *path = path_join(bundle, "config.json"), *text = NULL;
+    size_t len;
+    int r = oci_config_read(bundle, &text, &len, e);
+
+    return r < 0 ? r : oci_spec_parse(text, len, path, ret, e);
+}
+
+bool oci_spec_isolates(const struct oci_spec *spec, uint64_t flag)
+{
+    return (spec->new_namespaces | spec->joined_namespaces) & flag;
+}
+
+void oci_annotations_free(struct oci_annotation *pairs, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        free(pairs[i].key);
+        free(pairs[i].value);
+    }
+    free(pairs);
+}
+
+static void linux_done(struct oci_spec *spec)
+{
+    for (size_t i = 0; i < _OCI_NS_MAX; i++)
+        free(spec->namespace_paths[i]);
+    free(spec->uid_maps);
+    free(spec->gid_maps);
+    free(spec->cgroups_path);
+    strv_free(spec->masked_paths);
+    strv_free(spec->readonly_paths);
+    oci_seccomp_free(spec->seccomp);
+    oci_resources_done(&spec->resources);
+    for (size_t i = 0; i < spec->n_devices; i++)
+        free(spec->devices[i].path);
+    free(spec->devices);
+    oci_annotations_free(spec->sysctls, spec->n_sysctls);
+    free(spec->mount_label);
+    free(spec->memory_policy);
+    for (size_t i = 0; i < spec->n_net_devices; i++) {
+        free(spec->net_devices[i].host_name);
+        free(spec->net_devices[i].name);
+    }
+    free(spec->net_devices);
+    oci_intel_rdt_free(spec->intel_rdt);
 }
 
 void oci_spec_free(struct oci_spec *spec)
@@ -248,23 +238,12 @@ void oci_spec_free(struct oci_spec *spec)
     free(spec->root_path);
     free(spec->hostname);
     free(spec->domainname);
-    for (size_t i = 0; i < spec->n_mounts; i++) {
-        free(spec->mounts[i].destination);
-        free(spec->mounts[i].type);
-        free(spec->mounts[i].source);
-        strv_free(spec->mounts[i].options);
-    }
+    for (size_t i = 0; i < spec->n_mounts; i++)
+        oci_mount_done(&spec->mounts[i]);
     free(spec->mounts);
-    free(spec->uid_maps);
-    free(spec->gid_maps);
-    free(spec->cgroups_path);
-    strv_free(spec->masked_paths);
-    strv_free(spec->readonly_paths);
-    oci_seccomp_free(spec->seccomp);
-    for (size_t i = 0; i < spec->n_annotations; i++) {
-        free(spec->annotations[i].key);
-        free(spec->annotations[i].value);
-    }
-    free(spec->annotations);
+    oci_annotations_free(spec->annotations, spec->n_annotations);
+    for (size_t i = 0; i < _OCI_HOOK_MAX; i++)
+        oci_hook_list_done(&spec->hooks[i]);
+    linux_done(spec);
     free(spec);
 }

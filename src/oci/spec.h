@@ -42,7 +42,7 @@ struct oci_scheduler {
     uint32_t policy; /* SCHED_* of <linux/sched.h> */
     int32_t nice;
     uint32_t priority;
-    uint64_t flags; /* SCHED_FLAG_* */
+    uint64_t flags;                     /* SCHED_FLAG_* */
     uint64_t runtime, deadline, period; /* ns */
 };
 
@@ -177,7 +177,7 @@ struct oci_device {
     char *path;  /* absolute in the container */
     uint32_t major, minor;
     bool has_mode;
-    mode_t mode; /* permission bits; else 0666 */
+    mode_t mode;       /* permission bits; else 0666 */
     uint32_t uid, gid; /* inside the container */
 };
 
@@ -243,7 +243,7 @@ struct oci_spec {
     size_t n_sysctls;
     char *mount_label; /* SELinux context of the container's mounts */
     bool has_personality;
-    uint32_t personality; /* PER_LINUX or PER_LINUX32, for personality(2) */
+    uint32_t personality;                    /* PER_LINUX or PER_LINUX32, for personality(2) */
     struct oci_memory_policy *memory_policy; /* NULL: none */
     struct oci_net_device *net_devices;
     size_t n_net_devices;
@@ -264,8 +264,11 @@ bool oci_spec_isolates(const struct oci_spec *spec, uint64_t flag) _pure_;
 int oci_spec_parse(const char *text, size_t len, const char *name, struct oci_spec **ret,
                    struct error *e);
 
-/* Reads BUNDLE/config.json and parses it. A bundle or file that is not there, is a directory or is
+/* The text of BUNDLE/config.json, newly allocated. A bundle or file that is not there, is a directory or is
  * too large is an error that names the path. */
+int oci_config_read(const char *bundle, char **ret, size_t *ret_len, struct error *e);
+
+/* Reads BUNDLE/config.json and parses it. */
 int oci_spec_load(const char *bundle, struct oci_spec **ret, struct error *e);
 
 void oci_spec_free(struct oci_spec *spec);

@@ -2,10 +2,13 @@
 #include "process/channel.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/file.h"
+#include "base/str.h"
 
 #define HEAR "hear from the container's process"
 
@@ -26,6 +29,13 @@ int channel_say(int fd, char what, const char *id, struct error *e)
     if (n < 0 && errno != EPIPE)
         return error_errno(e, -errno, "talk to the container's process", id);
     return 0;
+}
+
+static void end_texts(struct program_message *m)
+{
+    m->step[sizeof(m->step) - 1] = '\0';
+    m->subject[sizeof(m->subject) - 1] = '\0';
+    m->why[sizeof(m->why) - 1] = '\0';
 }
 
 int channel_hear(int fd, const char *id, struct program_message *ret, int *ret_fd, struct error *e)
@@ -58,8 +68,7 @@ int channel_hear(int fd, const char *id, struct program_message *ret, int *ret_f
         *ret_fd = fd_close(*ret_fd);
         return error_set(e, ERROR_INTERNAL, EBADMSG, HEAR, id, NULL, NULL);
     }
-    ret->step[sizeof(ret->step) - 1] = '\0';
-    ret->subject[sizeof(ret->subject) - 1] = '\0';
+    end_texts(ret);
     return 1;
 }
 
@@ -67,11 +76,12 @@ int channel_failed(const struct program_message *m, struct error *e)
 {
     const char *subject = m->subject[0] ? m->subject : NULL;
 
-    if (m->errnum == ENOENT && strstr(m->step, "$PATH"))
-        return error_set(e, ERROR_CONFIG, ENOENT, m->step, subject,
+    if (m->errnum == ENOENT && streq(m->step, PROGRAM_STEP_FIND))
+        return error_set(e, ERROR_PROGRAM, ENOENT, m->step, subject,
                          "check process.args and PATH in process.env",
                          "executable file not found in $PATH");
-    return error_set(e, ERROR_SYSTEM, m->errnum, m->step, subject, NULL, NULL);
+    return error_set(e, streq(m->step, PROGRAM_STEP_RUN) ? ERROR_PROGRAM : ERROR_SYSTEM, m->errnum, m->step, subject, NULL, m->why[0] ? "%s" : NULL,
+                     m->why);
 }
 
 /* 1 when the child is ready. */
@@ -87,6 +97,10 @@ static int take_packet(const struct program_message *m, int fd, const char *id,
         if (h->mounted)
             return h->mounted(h->arg, e);
         break;
+    case PROGRAM_SECCOMP:
+        if (h->seccomp && fd >= 0)
+            return h->seccomp(h->arg, fd, e);
+        break;
     case PROGRAM_READY:
         return 1;
     case PROGRAM_FAILED:
@@ -98,13 +112,29 @@ static int take_packet(const struct program_message *m, int fd, const char *id,
     return error_set(e, ERROR_INTERNAL, EBADMSG, HEAR, id, NULL, NULL);
 }
 
+bool channel_await_news(int fd, int timeout_ms)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    int r;
+
+    do
+        r = poll(&p, 1, timeout_ms);
+    while (r < 0 && errno == EINTR);
+    return r != 0;
+}
+
 int channel_await_ready(int fd, const char *id, const struct channel_handler *h, struct error *e)
 {
+    bool patient = h->slow;
     int r = 0;
 
     while (r == 0) {
         struct program_message m;
         int passed;
+        if (patient && !channel_await_news(fd, h->patience_ms)) {
+            h->slow(h->arg);
+            patient = false;
+        }
         r = channel_hear(fd, id, &m, &passed, e);
         if (r == 0)
             return error_set(e, ERROR_SYSTEM, ECHILD, "set up process of container", id, NULL,
@@ -113,6 +143,26 @@ int channel_await_ready(int fd, const char *id, const struct channel_handler *h,
             r = take_packet(&m, passed, id, h, e);
     }
     return r < 0 ? r : 0;
+}
+
+int channel_await_report(int fd, const char *id, struct error *e)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    struct program_message m;
+    ssize_t n;
+
+    while (poll(&p, 1, -1) < 0)
+        if (errno != EINTR)
+            return error_errno(e, -errno, HEAR, id);
+    do
+        n = read(fd, &m, sizeof(m));
+    while (n < 0 && errno == EINTR);
+    if (n == 0)
+        return 0;
+    if (n != sizeof(m) || m.event != PROGRAM_FAILED)
+        return error_set(e, ERROR_INTERNAL, EBADMSG, HEAR, id, NULL, NULL);
+    end_texts(&m);
+    return channel_failed(&m, e);
 }
 
 int channel_await_exec(int fd, const char *id, struct error *e)

@@ -24,10 +24,20 @@ int channel_failed(const struct program_message *m, struct error *e);
 struct channel_handler {
     int (*console)(void *arg, int master, struct error *e); /* owns master */
     int (*mounted)(void *arg, struct error *e);
+    int (*seccomp)(void *arg, int listener, struct error *e); /* owns listener */
+    void (*slow)(void *arg); /* NULL: none; once, when the child has said nothing for patience_ms */
+    int patience_ms;
     void *arg;
 };
 /* Until the child is ready. */
 int channel_await_ready(int fd, const char *id, const struct channel_handler *h, struct error *e);
+
+/* The reading end of a container's report FIFO (state_report_name(), opened before the child was let go on): until
+ * execve, whose success closes the other end. A failure is told. */
+int channel_await_report(int fd, const char *id, struct error *e);
+
+/* Whether there is something to hear, or the end of it, within that time. */
+bool channel_await_news(int fd, int timeout_ms);
 
 /* After COMMIT, without a FIFO: execve's success closes the channel, a failure is told. */
 int channel_await_exec(int fd, const char *id, struct error *e);

@@ -9,9 +9,9 @@
 
 #include "base/file.h"
 
-int console_send(const char *socket_path, int master, struct error *e)
+int socket_send_fd(const char *socket_path, int fd, const char *name, struct error *e)
 {
-    static const char step[] = "send terminal to console socket";
+    static const char step[] = "send descriptor to socket";
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
 
     if (strlen(socket_path) >= sizeof(addr.sun_path))
@@ -19,19 +19,20 @@ int console_send(const char *socket_path, int master, struct error *e)
                          "use a path of at most 107 bytes", NULL);
     memcpy(addr.sun_path, socket_path, strlen(socket_path) + 1);
 
-    _cleanup_close_ int sk = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    _cleanup_close_ int sk = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (sk < 0)
         return error_errno(e, -errno, step, socket_path);
     if (connect(sk, (struct sockaddr *)&addr, sizeof(addr)) < 0)
         return error_set(e, ERROR_SYSTEM, errno, step, socket_path,
-                         "check that somebody listens there", NULL);
+                         errno == EAGAIN ? "let its listener accept connections"
+                                         : "check that somebody listens there",
+                         NULL);
 
-    char name[] = "/dev/ptmx";
     union {
         char buf[CMSG_SPACE(sizeof(int))];
         struct cmsghdr align;
     } control = {0};
-    struct iovec iov = {.iov_base = name, .iov_len = sizeof(name) - 1};
+    struct iovec iov = {.iov_base = (char *)name, .iov_len = strlen(name)};
     struct msghdr msg = {
         .msg_iov = &iov,
         .msg_iovlen = 1,
@@ -42,7 +43,7 @@ int console_send(const char *socket_path, int master, struct error *e)
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
     c->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(c), &master, sizeof(int));
+    memcpy(CMSG_DATA(c), &fd, sizeof(int));
     ssize_t n;
     do
         n = sendmsg(sk, &msg, MSG_NOSIGNAL);
@@ -50,6 +51,11 @@ int console_send(const char *socket_path, int master, struct error *e)
     if (n < 0)
         return error_errno(e, -errno, step, socket_path);
     return 0;
+}
+
+int console_send(const char *socket_path, int master, struct error *e)
+{
+    return socket_send_fd(socket_path, master, "/dev/ptmx", e);
 }
 
 void console_raw_enter(struct console_raw *raw, int fd)

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -11,26 +11,17 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/path.h"
+#include "process/bundle.h"
+#include "process/channel.h"
+#include "process/hooks.h"
 #include "process/leftovers.h"
+#include "process/rdt.h"
 #include "sys/process.h"
 
-int container_bundle_path(const char *bundle, char **ret, struct error *e)
-{
-    struct stat st;
-    char *path = realpath(bundle, NULL);
-
-    if (!path)
-        return error_set(e, ERROR_CONFIG, errno, "open bundle", bundle,
-                         "give the directory that holds config.json with --bundle", NULL);
-    if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode)) {
-        free(path);
-        return error_set(e, ERROR_CONFIG, ENOTDIR, "open bundle", bundle,
-                         "give the directory that holds config.json with --bundle", NULL);
-    }
-    *ret = path;
-    return 0;
-}
+/* cpu.max where nobody says otherwise (Documentation/admin-guide/cgroup-v2.rst). */
+#define CPU_PERIOD_US 100000
 
 int container_write_pid_file(const char *path, pid_t pid, struct error *e)
 {
@@ -83,6 +74,14 @@ struct state *container_new_record(const char *id, const char *name, const char 
         mem_dup(p->additional_gids, p->n_additional_gids * sizeof(*p->additional_gids));
     s->n_additional_gids = p->n_additional_gids;
     s->status = STATE_CREATING;
+    const struct oci_resources *res = &spec->resources;
+    s->has_memory_limit = res->memory.limit.set && res->memory.limit.value > 0;
+    if (s->has_memory_limit)
+        s->memory_limit = (uint64_t)res->memory.limit.value;
+    s->has_cpu_limit = res->cpu.quota.set && res->cpu.quota.value > 0;
+    if (s->has_cpu_limit)
+        s->cpu_limit = num_mul_div((uint64_t)res->cpu.quota.value, 1000,
+                                   res->cpu.period.set ? res->cpu.period.value : CPU_PERIOD_US);
     s->bundle_path = mem_strdup(bundle);
     for (size_t i = 0; i < spec->n_annotations; i++) {
         mem_grow(s->annotations, s->n_annotations);
@@ -144,9 +143,7 @@ static bool waits_for_start(const struct store *store, const struct state *s, in
     return true;
 }
 
-/* Under the lock, or where nobody else can be changing the container: the creator of a record at
- * `creating` is gone. */
-static enum state_status status_locked(const struct store *store, const struct state *s)
+enum state_status container_status_locked(const struct store *store, const struct state *s)
 {
     if (s->status == STATE_CREATING || s->status == STATE_STOPPED)
         return STATE_STOPPED;
@@ -155,9 +152,11 @@ static enum state_status status_locked(const struct store *store, const struct s
     state_live(s, -EBADF, &live);
     if (!live.running)
         return STATE_STOPPED;
-    if (s->status == STATE_CREATED && waits_for_start(store, s, NULL))
-        return STATE_CREATED;
-    return s->cgroup_path && cgroup_is_frozen(s->cgroup_path) ? STATE_PAUSED : STATE_RUNNING;
+    /* One that waits for `start` can be paused too. */
+    if (s->cgroup_path && cgroup_is_frozen(s->cgroup_path))
+        return STATE_PAUSED;
+    return s->status == STATE_CREATED && waits_for_start(store, s, NULL) ? STATE_CREATED
+                                                                         : STATE_RUNNING;
 }
 
 enum state_status container_status(const struct store *store, const struct state *s)
@@ -168,7 +167,15 @@ enum state_status container_status(const struct store *store, const struct state
             return STATE_CREATING;
         state_lock_done(&lock);
     }
-    return status_locked(store, s);
+    return container_status_locked(store, s);
+}
+
+int container_check_cgroup(const struct state *s, const char *step, struct error *e)
+{
+    if (s->cgroup_path)
+        return 0;
+    return error_set(e, ERROR_CGROUP, EOPNOTSUPP, step, s->id,
+                     "see nucleus doctor for why none could be made", "the container has no cgroup");
 }
 
 static int wrong_status(struct error *e, const char *step, const struct state *s,
@@ -176,6 +183,47 @@ static int wrong_status(struct error *e, const char *step, const struct state *s
 {
     return error_set(e, ERROR_WRONG_STATUS, EINVAL, step, s->id, remedy, "%s (it is %s)", rule,
                      state_status_name(status));
+}
+
+static int run_hooks(const struct store *store, const struct state *s, enum oci_hook_kind kind,
+                     enum state_status status, struct error *e)
+{
+    _cleanup_spec_ struct oci_spec *spec = NULL;
+    int r = container_load_spec(store, s, &spec, e);
+
+    if (r < 0 || spec->hooks[kind].n == 0)
+        return r;
+    _cleanup_free_ char *state = state_render_oci(s, status);
+    return hooks_run(kind, &spec->hooks[kind], state, s->bundle_path ? s->bundle_path : "/", e);
+}
+
+/* Hooks lie on the way to execve, or behind it: *ret_fd is where the container's first process tells of
+ * them, -EBADF where there are none. */
+static int open_report(const struct store *store, const struct state *s, int *ret_fd, struct error *e)
+{
+    _cleanup_free_ char *name = state_report_name(s->id);
+
+    *ret_fd = openat(store->dirfd, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+    if (*ret_fd < 0 && errno != ENOENT)
+        return error_set(e, ERROR_STATE, errno, "open FIFO", name, NULL, NULL);
+    return 0;
+}
+
+/* startContainer and poststart; when one fails the container is ended (runtime.md, "Lifecycle"). */
+static int finish_start(const struct store *store, const struct state *s, int report_fd,
+                        struct error *e)
+{
+    _cleanup_live_ struct state_live live = {.pidfd = -EBADF};
+
+    if (report_fd < 0)
+        return 0;
+    state_live(s, -EBADF, &live);
+    int r = channel_await_report(report_fd, s->id, e);
+    if (r == 0)
+        r = run_hooks(store, s, OCI_HOOK_POSTSTART, STATE_RUNNING, e);
+    if (r < 0 && live.running)
+        (void)sys_pidfd_send_signal(live.pidfd, SIGKILL);
+    return r;
 }
 
 int container_start(const struct store *store, const char *ref, struct error *e)
@@ -186,26 +234,34 @@ int container_start(const struct store *store, const char *ref, struct error *e)
     if (r < 0)
         return r;
 
-    enum state_status status = status_locked(store, s);
+    enum state_status status = container_status_locked(store, s);
     if (status == STATE_STOPPED)
         return wrong_status(e, "start container", s, status, NULL,
                             "cannot start a container that has stopped");
+    if (status == STATE_PAUSED)
+        return wrong_status(e, "start container", s, status, "resume it first",
+                            "cannot start a container in the paused state");
     if (status != STATE_CREATED)
         return wrong_status(e, "start container", s, status, NULL,
                             "cannot start an already running container");
 
-    _cleanup_close_ int fd = -EBADF;
-    _cleanup_free_ char *fifo = state_fifo_name(s->id);
+    _cleanup_close_ int fd = -EBADF, report_fd = -EBADF;
+    _cleanup_free_ char *fifo = state_fifo_name(s->id), *report = state_report_name(s->id);
+    r = open_report(store, s, &report_fd, e);
+    if (r < 0)
+        return r;
     (void)waits_for_start(store, s, &fd);
     if (fd < 0)
         return error_set(e, ERROR_STATE, errno, "open FIFO", fifo, NULL, NULL);
     if (write(fd, "S", 1) != 1)
         return error_set(e, ERROR_SYSTEM, errno, "let container run", s->id, NULL, NULL);
     (void)unlinkat(store->dirfd, fifo, 0);
+    (void)unlinkat(store->dirfd, report, 0);
 
     s->status = STATE_RUNNING;
     s->started_at = (uint64_t)time(NULL);
-    return store_save(store, s, e);
+    r = store_save(store, s, e);
+    return r < 0 ? r : finish_start(store, s, report_fd, e);
 }
 
 /* Whether the cgroup of a container that has stopped is in use by another one by now: by one that was
@@ -288,11 +344,34 @@ static int tear_down(const struct store *store, const struct state *s, struct er
 }
 
 /* The record, last, and what lies beside it. */
-static int remove_all(const struct store *store, const char *id, struct error *e)
+static int remove_files(const struct store *store, const char *id, struct error *e)
 {
     leftovers_remove_work(store, id);
     leftovers_remove_logs(store, id);
     return store_remove(store, id, e);
+}
+
+/* Everything, once the processes are gone; then poststop hooks, by the config that goes with the record. A
+ * config that can't be read any more keeps nobody from deleting. */
+static int remove_all(const struct store *store, const struct state *s, struct error *e)
+{
+    _cleanup_spec_ struct oci_spec *spec = NULL;
+    _cleanup_(error_done) struct error unreadable = {0};
+
+    if (container_load_spec(store, s, &spec, &unreadable) < 0) {
+        _cleanup_free_ char *why = error_render(&unreadable);
+        log_debug("container '%s': no poststop hooks are run: %s", s->id, why);
+    }
+    int r = 0;
+    if (spec && spec->intel_rdt)
+        r = rdt_remove(spec->intel_rdt, s->id, RDT_ROOT, false, e);
+    if (r == 0)
+        r = remove_files(store, s->id, e);
+    if (r < 0 || !spec || spec->hooks[OCI_HOOK_POSTSTOP].n == 0)
+        return r;
+    _cleanup_free_ char *state = state_render_oci(s, STATE_STOPPED);
+    return hooks_run(OCI_HOOK_POSTSTOP, &spec->hooks[OCI_HOOK_POSTSTOP], state,
+                     s->bundle_path ? s->bundle_path : "/", e);
 }
 
 /* Of a command that was killed before it had saved the record, or after it had removed it. Who
@@ -306,7 +385,7 @@ static void remove_traces(const struct store *store, const char *id)
     if (state_id_check(id, NULL) < 0 || state_lock(store, id, true, &lock, NULL) < 0)
         return;
     if (store_load(store, id, &s, &absent) < 0 && absent.code == ERROR_NOT_FOUND) {
-        (void)remove_all(store, id, NULL);
+        (void)remove_files(store, id, NULL);
     }
     error_done(&absent);
 }
@@ -331,7 +410,7 @@ int container_delete(const struct store *store, const char *ref, bool force, str
         return r;
     }
 
-    enum state_status status = status_locked(store, s);
+    enum state_status status = container_status_locked(store, s);
     if (!force && (status == STATE_RUNNING || status == STATE_PAUSED))
         return wrong_status(e, "delete container", s, status,
                             "stop it first, or use delete --force",
@@ -339,7 +418,7 @@ int container_delete(const struct store *store, const char *ref, bool force, str
     r = tear_down(store, s, e);
     if (r < 0)
         return r;
-    return remove_all(store, s->id, e);
+    return remove_all(store, s, e);
 }
 
 int container_finish(const struct store *store, const char *id, bool keep, struct error *e)
@@ -357,14 +436,14 @@ int container_finish(const struct store *store, const char *id, bool keep, struc
             error_move(e, &found);
         return absent ? 0 : r;
     }
-    if (status_locked(store, s) != STATE_STOPPED)
+    if (container_status_locked(store, s) != STATE_STOPPED)
         /* Deleted and made again under the same id meanwhile: not ours to touch. */
         return 0;
     r = tear_down(store, s, e);
     if (r < 0)
         return r;
     if (!keep)
-        return remove_all(store, id, e);
+        return remove_all(store, s, e);
     s->status = STATE_STOPPED;
     s->pid = 0;
     s->start_ticks = 0;

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "cgroup/cgroup.h"
 #include "oci/spec.h"
+#include "process/container-cgroup.h"
 #include "state/state.h"
 
 /* A container's life, as the OCI runtime-spec has it ("Lifecycle"): each function is one operation
@@ -20,8 +21,15 @@ struct container_create_options {
     const char *bundle;
     const char *pid_file;       /* NULL: none */
     const char *console_socket; /* AF_UNIX socket that gets the pty master; NULL: none */
+    const char *pidfd_socket;   /* AF_UNIX socket that gets a pidfd of the first process; NULL: none */
     bool hold;                  /* stop before execve until container_start() */
     bool keep_console;          /* hand the pty master to the caller instead */
+    bool no_pivot;              /* change the root without pivot_root(2): "/" is an initramfs */
+    bool keep_keyring;          /* the caller's session keyring stays the container's */
+    unsigned preserve_fds;      /* descriptors 3 to 3 + N - 1 go to the program; listen_fds are among them */
+    unsigned listen_fds;        /* of which these come by socket activation, sd_listen_fds(3) */
+    enum cgroup_need cgroup_need;
+    bool systemd_cgroup; /* the cgroup is a scope that systemd makes (--systemd-cgroup) */
 };
 
 /* A process that was started and is this process's child. */
@@ -45,6 +53,12 @@ int container_start(const struct store *store, const char *ref, struct error *e)
  * record left at `creating` by a command that died reads as stopped; one whose creator still holds
  * the lock reads as creating. */
 enum state_status container_status(const struct store *store, const struct state *s);
+/* Likewise under the lock, or where nobody else can be changing the container: the creator of a record at
+ * `creating` is gone. */
+enum state_status container_status_locked(const struct store *store, const struct state *s);
+
+/* For what takes a cgroup: ERROR_CGROUP where the record names none. */
+int container_check_cgroup(const struct state *s, const char *step, struct error *e);
 
 /* Sends a signal to the first process, or with `all` to every process of the cgroup.
  * ERROR_WRONG_STATUS "container not running" where it is stopped. */
@@ -68,11 +82,15 @@ int container_open(const struct store *store, const char *ref, struct state_lock
 struct state *container_new_record(const char *id, const char *name, const char *bundle,
                                    const struct oci_spec *spec, const char *cgroup_path);
 
-/* Absolute, canonical path of a bundle directory. */
-int container_bundle_path(const char *bundle, char **ret, struct error *e);
-
 /* Writes a pid file: temp file beside it and rename, so that a reader never sees half. */
 int container_write_pid_file(const char *path, pid_t pid, struct error *e);
+
+/* oom_score_adj of a process, by a procfs nobody can have mounted over. */
+int container_set_oom_score(int procfd, pid_t pid, int value, struct error *e);
+
+/* --preserve-fds N: ERROR_USAGE where one of the descriptors 3 to 3 + N - 1 is not open. Called before any
+ * other is opened. */
+int container_check_preserved(unsigned n, struct error *e);
 
 /* What a spec asks of the terminal must fit how it was called: a console socket without a terminal, or
  * a detached container with a terminal and nobody to take the master, are ERROR_USAGE. */

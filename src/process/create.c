@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-#include "process/container.h"
+#include "process/creation.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,33 +12,10 @@
 
 #include "base/file.h"
 #include "base/log.h"
-#include "cgroup/devices.h"
 #include "process/channel.h"
 #include "process/console.h"
-#include "process/idmap.h"
-#include "process/init.h"
-#include "sys/fs.h"
+#include "process/netdevices.h"
 #include "sys/process.h"
-
-/* What exists so far of a container that is being made; taken back when a later step fails. */
-struct creation {
-    const struct store *store;
-    const struct container_create_options *o;
-    char *bundle;
-    struct oci_spec *spec;
-    struct rootfs_plan rootfs;
-    struct security_plan security;
-    struct init_plan init;
-    struct cgroup_host host;
-    char *cgroup_path;
-    int cgroup_fd;
-    char *fifo;
-    int fifo_fd;
-    int sync[2]; /* parent's end, child's end */
-    struct state *record;
-    struct container_process process;
-    bool fifo_made, record_saved, cgroup_made, pid_file_made;
-};
 
 void container_process_done(struct container_process *p)
 {
@@ -51,17 +28,36 @@ static void creation_done(struct creation *c)
     rootfs_plan_done(&c->rootfs);
     security_plan_done(&c->security);
     program_plan_done(&c->init.program);
-    cgroup_host_done(&c->host);
-    oci_spec_free(c->spec);
+    free(c->init.time_offsets);
+    namespaces_done(&c->joined);
+    container_cgroup_done(&c->cgroup);
+    bundle_config_done(&c->config);
     state_free(c->record);
-    fd_close(c->cgroup_fd);
+    sysctl_plan_done(&c->sysctls);
+    hooks_state_done(&c->create_state);
+    hooks_state_done(&c->start_state);
+    rdt_group_done(&c->rdt);
     fd_close(c->fifo_fd);
-    fd_close(c->sync[0]);
-    fd_close(c->sync[1]);
+    fd_close(c->report_fd);
+    fd_close(c->procfd);
+    fd_close(c->spawn.sync[0]);
+    fd_close(c->spawn.sync[1]);
     container_process_done(&c->process);
     free(c->bundle);
-    free(c->cgroup_path);
     free(c->fifo);
+    free(c->report);
+}
+
+static int run_hooks(struct creation *c, enum oci_hook_kind kind, enum state_status status,
+                     struct error *e)
+{
+    const struct oci_hook_list *hooks = &c->config.spec->hooks[kind];
+
+    if (hooks->n == 0)
+        return 0;
+    _cleanup_free_ char *state = state_render_oci(c->record, status);
+    c->hooked = true;
+    return hooks_run(kind, hooks, state, c->bundle, e);
 }
 
 /* Takes back what was made, last first. The error that led here is the one to tell. */
@@ -74,96 +70,114 @@ static void creation_undo(struct creation *c)
     }
     if (c->pid_file_made)
         (void)unlink(c->o->pid_file);
-    if (c->cgroup_made)
-        (void)cgroup_remove(&c->host, c->cgroup_path, true, CONTAINER_KILL_TIMEOUT_MS, NULL);
+    container_cgroup_undo(&c->cgroup);
+    if (c->rdt_made)
+        rdt_undo(&c->rdt);
     if (c->fifo_made)
         (void)unlinkat(c->store->dirfd, c->fifo, 0);
+    if (c->report_made)
+        (void)unlinkat(c->store->dirfd, c->report, 0);
     if (c->record_saved)
         (void)store_remove(c->store, c->o->id, NULL);
+    if (c->hooked)
+        (void)run_hooks(c, OCI_HOOK_POSTSTOP, STATE_STOPPED, NULL);
 }
 
-static int plan(struct creation *c, struct error *e)
+/* Both ends: the reader must not see end of file before anybody wrote. */
+static int make_fifo(const struct store *store, const char *name, bool *made, int *ret_fd,
+                     struct error *e)
 {
-    int r = container_bundle_path(c->o->bundle, &c->bundle, e);
-    if (r < 0)
-        return r;
-    r = oci_spec_load(c->bundle, &c->spec, e);
-    if (r < 0)
-        return r;
-    const struct oci_process *p = c->spec->process;
-    if (!p)
-        return error_set(e, ERROR_CONFIG, EINVAL, "create container", c->o->id,
-                         "add process to config.json", "config.json has no process to run");
-    r = container_check_terminal(p->terminal, c->o->console_socket, !c->o->keep_console, e);
-    if (r < 0)
-        return r;
-    r = rootfs_plan_make(c->spec, c->bundle, &c->rootfs, e);
-    if (r < 0)
-        return r;
-    r = security_plan(p, c->spec->seccomp, &c->security, e);
-    if (r < 0)
-        return r;
-    r = cgroup_host_probe(AT_FDCWD, &c->host, e);
-    if (r < 0)
-        return r;
-    r = cgroup_choose_path(&c->host, c->spec->cgroups_path, c->o->id, &c->cgroup_path, e);
-    if (r < 0)
-        return r;
-
-    c->init = (struct init_plan){
-        .namespaces = c->spec->new_namespaces,
-        .rootfs = &c->rootfs,
-        .hostname = c->spec->hostname,
-        .domainname = c->spec->domainname,
-    };
-    program_plan_make(&c->init.program, p, &c->security);
+    (void)unlinkat(store->dirfd, name, 0);
+    if (mkfifoat(store->dirfd, name, 0600) < 0)
+        return error_set(e, ERROR_STATE, errno, "make FIFO", name, NULL, NULL);
+    *made = true;
+    *ret_fd = openat(store->dirfd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (*ret_fd < 0)
+        return error_set(e, ERROR_STATE, errno, "open FIFO", name, NULL, NULL);
     return 0;
 }
 
-static int make_fifo(struct creation *c, struct error *e)
+static int make_fifos(struct creation *c, struct error *e)
 {
+    const struct oci_hook_list *hooks = c->config.spec->hooks;
+
+    if (!c->o->hold)
+        return 0;
     c->fifo = state_fifo_name(c->o->id);
-    (void)unlinkat(c->store->dirfd, c->fifo, 0);
-    if (mkfifoat(c->store->dirfd, c->fifo, 0600) < 0)
-        return error_set(e, ERROR_STATE, errno, "make FIFO", c->fifo, NULL, NULL);
-    c->fifo_made = true;
-    /* Both ends: the reader must not see end of file before anybody wrote. */
-    c->fifo_fd = openat(c->store->dirfd, c->fifo, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-    if (c->fifo_fd < 0)
-        return error_set(e, ERROR_STATE, errno, "open FIFO", c->fifo, NULL, NULL);
-    return 0;
+    int r = make_fifo(c->store, c->fifo, &c->fifo_made, &c->fifo_fd, e);
+    if (r < 0 || (hooks[OCI_HOOK_START_CONTAINER].n == 0 && hooks[OCI_HOOK_POSTSTART].n == 0))
+        return r;
+    c->report = state_report_name(c->o->id);
+    return make_fifo(c->store, c->report, &c->report_made, &c->report_fd, e);
+}
+
+/* What can't be foreseen: that the caller may make no cgroup. */
+static int make_cgroup(struct creation *c, struct error *e)
+{
+    const struct oci_spec *spec = c->config.spec;
+    int r = container_cgroup_make(&c->cgroup, spec, e);
+
+    if (r == 0)
+        r = container_cgroup_limit(&c->cgroup, spec, e);
+    if (r == 0 && !c->cgroup.path) {
+        free(c->record->cgroup_path);
+        c->record->cgroup_path = NULL;
+    }
+    return r;
+}
+
+/* Room for the texts; the pid, which is not known yet, makes them longer by its digits. */
+static int make_hook_states(struct creation *c, struct error *e)
+{
+    _cleanup_free_ char *text = state_render_oci(c->record, STATE_CREATED);
+    size_t len = strlen(text) + 64;
+    int r = 0;
+
+    if (c->init.create_hooks)
+        r = hooks_state_make(&c->create_state, len, e);
+    if (r == 0 && c->init.program.start_hooks)
+        r = hooks_state_make(&c->start_state, len, e);
+    return r;
+}
+
+static int fill_hook_states(struct creation *c, struct error *e)
+{
+    _cleanup_free_ char *creating = state_render_oci(c->record, STATE_CREATING);
+    _cleanup_free_ char *created = state_render_oci(c->record, STATE_CREATED);
+    int r = 0;
+
+    if (c->init.create_hooks)
+        r = hooks_state_fill(&c->create_state, creating, e);
+    if (r == 0 && c->init.program.start_hooks)
+        r = hooks_state_fill(&c->start_state, created, e);
+    return r;
 }
 
 /* The record first, then what it names: a `create` that is killed leaves nothing that nobody can
  * find again. */
 static int prepare(struct creation *c, struct error *e)
 {
-    c->record = container_new_record(c->o->id, c->o->id, c->bundle, c->spec, c->cgroup_path);
+    c->record =
+        container_new_record(c->o->id, c->o->id, c->bundle, c->config.spec, c->cgroup.path);
     int r = store_save(c->store, c->record, e);
     if (r < 0)
         return r;
     c->record_saved = true;
 
-    r = cgroup_create(&c->host, c->cgroup_path, &c->cgroup_fd, e);
-    if (r < 0)
-        return r;
-    c->cgroup_made = true;
-    /* An unprivileged caller may open no more than its own devices anyway, and may attach no program. */
-    if (geteuid() == 0) {
-        r = cgroup_set_devices(c->cgroup_fd, c->cgroup_path, c->spec->resources.devices,
-                               c->spec->resources.n_devices, e);
-        if (r < 0)
-            return r;
+    r = store_save_config(c->store, c->o->id, c->config.text, c->config.len, e);
+    if (r == 0)
+        r = make_cgroup(c, e);
+    if (r == 0)
+        r = rootfs_plan_open(&c->rootfs, e);
+    if (r == 0)
+        r = make_fifos(c, e);
+    if (r == 0)
+        r = make_hook_states(c, e);
+    if (r == 0 && c->config.spec->intel_rdt) {
+        r = rdt_prepare(c->config.spec->intel_rdt, c->o->id, RDT_ROOT, false, &c->rdt, e);
+        c->rdt_made = r == 0;
     }
-    r = rootfs_plan_open(&c->rootfs, e);
-    if (r < 0)
-        return r;
-    if (c->o->hold) {
-        r = make_fifo(c, e);
-        if (r < 0)
-            return r;
-    }
-    return channel_open(c->sync, e);
+    return r < 0 ? r : channel_open(c->spawn.sync, e);
 }
 
 static int take_console(void *arg, int master, struct error *e)
@@ -180,7 +194,7 @@ static int take_console(void *arg, int master, struct error *e)
     return 0;
 }
 
-static int set_oom_score(int procfd, pid_t pid, int value, struct error *e)
+int container_set_oom_score(int procfd, pid_t pid, int value, struct error *e)
 {
     _cleanup_free_ char *path = str_printf("%d/oom_score_adj", (int)pid);
     _cleanup_free_ char *text = str_printf("%d", value);
@@ -191,51 +205,77 @@ static int set_oom_score(int procfd, pid_t pid, int value, struct error *e)
     return 0;
 }
 
+static _noreturn_ void run_init(const void *arg)
+{
+    init_run(arg);
+}
+
 static int spawn(struct creation *c, struct error *e)
 {
-    c->init.program.sync_fd = c->sync[1];
+    c->init.program.sync_fd = c->spawn.sync[1];
     c->init.program.fifo_fd = c->fifo_fd;
+    c->init.program.report_fd = c->report_fd;
+    c->spawn.set = &c->joined;
+    c->spawn.new_namespaces = c->init.namespaces & ~(uint64_t)(CLONE_NEWCGROUP | CLONE_NEWTIME);
+    c->spawn.cgroup_fd = c->cgroup.fd;
+    c->spawn.id = c->o->id;
+    c->spawn.run = run_init;
+    c->spawn.arg = &c->init;
+    return join_spawn(&c->spawn, &c->process.pid, &c->process.pidfd, e);
+}
 
-    /* Buffers that stdio still holds would be written twice. */
-    (void)fflush(NULL);
-    pid_t pid = sys_clone3(c->init.namespaces & ~(uint64_t)CLONE_NEWCGROUP, c->cgroup_fd,
-                           &c->process.pidfd);
-    if (pid == 0) {
-        (void)close(c->sync[0]);
-        init_run(&c->init);
-    }
-    if (pid < 0)
-        return error_set(e, ERROR_SYSTEM, (int)-pid, "make namespaces for container", c->o->id,
-                         pid == -EPERM ? "run nucleus as root" : NULL, NULL);
-    c->process.pid = pid;
-    c->sync[1] = fd_close(c->sync[1]);
-    return 0;
+static int on_mounted(void *arg, struct error *e)
+{
+    struct creation *c = arg;
+    int r = run_hooks(c, OCI_HOOK_PRESTART, STATE_CREATING, e);
+
+    if (r == 0)
+        r = run_hooks(c, OCI_HOOK_CREATE_RUNTIME, STATE_CREATING, e);
+    return r < 0 ? r : channel_say(c->spawn.sync[0], PROGRAM_HOOKED, c->o->id, e);
+}
+
+static int on_listener(void *arg, int listener, struct error *e)
+{
+    struct creation *c = arg;
+    _cleanup_close_ int fd = listener;
+    _cleanup_free_ char *state = state_render_oci(c->record, STATE_CREATING);
+
+    return seccomp_notify_agent(c->config.spec->seccomp, fd, c->process.pid, state, e);
+}
+
+/* What the child can't do for itself, before it goes on. */
+static int set_up_from_outside(struct creation *c, struct error *e)
+{
+    const struct oci_spec *spec = c->config.spec;
+    int r = 0;
+
+    if (spec->new_namespaces & CLONE_NEWUSER)
+        r = idmap_write(&c->idmap, c->procfd, c->process.pid, spec, e);
+    if (r == 0 && spec->process->has_oom_score_adj)
+        r = container_set_oom_score(c->procfd, c->process.pid, spec->process->oom_score_adj, e);
+    if (r == 0 && spec->n_net_devices > 0)
+        r = netdevices_move(spec, c->procfd, c->process.pid, e);
+    if (r == 0 && c->rdt_made)
+        r = rdt_enter(&c->rdt, c->process.pid, e);
+    return r < 0 ? r : fill_hook_states(c, e);
 }
 
 static int set_up(struct creation *c, struct error *e)
 {
-    const struct channel_handler handler = {.console = take_console, .arg = c};
-    bool maps = c->init.namespaces & CLONE_NEWUSER;
-    bool oom = c->spec->process->has_oom_score_adj;
-    _cleanup_close_ int procfd = maps || oom ? sys_open_private_proc() : -EBADF;
-    int r = 0;
+    const struct channel_handler handler = {
+        .console = take_console, .mounted = on_mounted, .seccomp = on_listener, .arg = c};
 
-    if ((maps || oom) && procfd < 0)
-        return error_errno(e, procfd, "open a procfs of its own", "/proc");
-    if (maps)
-        r = idmap_write(procfd, c->process.pid, c->spec, e);
-    if (r == 0 && oom)
-        r = set_oom_score(procfd, c->process.pid, c->spec->process->oom_score_adj, e);
+    c->record->pid = c->process.pid;
+    int r = set_up_from_outside(c, e);
     if (r == 0)
-        r = channel_say(c->sync[0], PROGRAM_GO, c->o->id, e);
+        r = channel_say(c->spawn.sync[0], PROGRAM_GO, c->o->id, e);
     if (r == 0)
-        r = channel_await_ready(c->sync[0], c->o->id, &handler, e);
-    return r;
+        r = channel_await_ready(c->spawn.sync[0], c->o->id, &handler, e);
+    return r < 0 ? r : attributes_give(&c->init.program.attributes, c->process.pid, e);
 }
 
 static int record(struct creation *c, struct error *e)
 {
-    c->record->pid = c->process.pid;
     c->record->start_ticks = sys_start_ticks(-EBADF, c->process.pid, NULL);
     if (c->record->start_ticks == 0)
         return error_set(e, ERROR_SYSTEM, ESRCH, "read start time of process", c->o->id,
@@ -246,16 +286,19 @@ static int record(struct creation *c, struct error *e)
         r = container_write_pid_file(c->o->pid_file, c->process.pid, e);
         c->pid_file_made = r == 0;
     }
+    if (r == 0 && c->o->pidfd_socket)
+        r = socket_send_fd(c->o->pidfd_socket, c->process.pidfd, "pidfd", e);
     return r;
 }
 
 /* Lets the child go on: to its wait for `start`, or to execve, whose success closes the socket. */
 static int release(struct creation *c, struct error *e)
 {
-    int r = channel_say(c->sync[0], PROGRAM_COMMIT, c->o->id, e);
+    int r = channel_say(c->spawn.sync[0], PROGRAM_COMMIT, c->o->id, e);
     if (r < 0 || c->o->hold)
         return r;
-    return channel_await_exec(c->sync[0], c->o->id, e);
+    r = channel_await_exec(c->spawn.sync[0], c->o->id, e);
+    return r < 0 ? r : run_hooks(c, OCI_HOOK_POSTSTART, STATE_RUNNING, e);
 }
 
 int container_create(const struct store *store, const struct container_create_options *o,
@@ -265,9 +308,13 @@ int container_create(const struct store *store, const struct container_create_op
         .store = store,
         .o = o,
         .rootfs = {.root_fd = -EBADF},
-        .cgroup_fd = -EBADF,
+        .cgroup = CONTAINER_CGROUP_NONE,
+        .joined = NAMESPACE_SET_EMPTY,
         .fifo_fd = -EBADF,
-        .sync = {-EBADF, -EBADF},
+        .report_fd = -EBADF,
+        .rdt = RDT_GROUP_EMPTY,
+        .procfd = -EBADF,
+        .spawn = {.sync = {-EBADF, -EBADF}},
         .process = {.pidfd = -EBADF, .console_fd = -EBADF},
     };
     int r = state_id_check(o->id, e);
@@ -288,7 +335,7 @@ int container_create(const struct store *store, const struct container_create_op
                          "choose another id, or delete that one first",
                          "container with given ID already exists");
 
-    r = plan(&c, e);
+    r = creation_plan(&c, e);
     if (r == 0)
         r = prepare(&c, e);
     if (r == 0)
@@ -304,7 +351,7 @@ int container_create(const struct store *store, const struct container_create_op
         return r;
     }
     log_debug("container '%s': first process %d, cgroup '%s'", o->id, (int)c.process.pid,
-              c.cgroup_path);
+              c.cgroup.path ? c.cgroup.path : "-");
     *ret = c.process;
     c.process = (struct container_process){.pidfd = -EBADF, .console_fd = -EBADF};
     return 0;

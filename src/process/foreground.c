@@ -23,7 +23,7 @@ int foreground_prepare(struct foreground *f, struct error *e)
     f->signal_fd = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
     if (f->signal_fd < 0)
         return error_errno(e, -errno, "make signal descriptor", NULL);
-    if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+    if (!f->no_subreaper && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
         return error_errno(e, -errno, "become a subreaper", NULL);
     return 0;
 }

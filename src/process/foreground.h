@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/error.h"
 #include "process/container.h"
 
@@ -8,6 +10,7 @@
 
 struct foreground {
     int signal_fd;
+    bool no_subreaper; /* set before foreground_prepare() */
 };
 
 /* Blocks every signal from here on and takes them by descriptor, so that none is lost between the

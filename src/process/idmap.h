@@ -1,12 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "base/error.h"
 #include "oci/spec.h"
 
-/* Writes uid_map and gid_map of a child that waits in a new user namespace (user_namespaces(7)); each
- * in one write(2), as the kernel demands. `procfd` is a procfs nobody can have mounted over
- * (sys_open_private_proc). */
-int idmap_write(int procfd, pid_t pid, const struct oci_spec *spec, struct error *e);
+/* The id maps of a container's new user namespace (user_namespaces(7)). */
+
+/* Who writes them. */
+struct idmap_plan {
+    bool by_helper;      /* newuidmap(1) and newgidmap(1), which know what /etc/subuid gives the caller */
+    bool deny_setgroups; /* the kernel's condition for a caller that maps its own group alone */
+};
+
+/* What the caller's rights allow: root, or who has CAP_SETUID and CAP_SETGID, writes any map; an ordinary
+ * user maps itself alone, or asks the two programs. Where neither works: ERROR_PERMISSION that says what to
+ * install or to map. */
+int idmap_plan_make(const struct oci_spec *spec, struct idmap_plan *ret, struct error *e);
+
+/* Writes both maps of a child that waits in its new user namespace, each in one write(2), as the kernel
+ * demands. `procfd` is a procfs nobody can have mounted over (sys_open_private_proc). */
+int idmap_write(const struct idmap_plan *plan, int procfd, pid_t pid, const struct oci_spec *spec,
+                struct error *e);

@@ -2,7 +2,7 @@
 #include "process/init.h"
 
 #include <errno.h>
-#include <linux/keyctl.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -22,15 +22,20 @@ static _noreturn_ void fail(const struct init_plan *plan, int r, const char *ste
     program_fail(&plan->program, r, step, subject);
 }
 
-/* In a new user namespace: become its root, so that what is made now belongs to it. */
-static void become_namespace_root(const struct init_plan *plan)
+/* A process can enter a new time namespace itself, as long as it is alone in its thread group; its offsets
+ * can only be set before anybody is in (time_namespaces(7)). */
+static void enter_time_namespace(const struct init_plan *plan)
 {
-    if (plan->program.security->set_groups && syscall(SYS_setgroups, 0, NULL) < 0)
-        fail(plan, errno, "drop additional groups", NULL);
-    if (syscall(SYS_setresgid, 0, 0, 0) < 0)
-        fail(plan, errno, "become group 0 of the user namespace", NULL);
-    if (syscall(SYS_setresuid, 0, 0, 0) < 0)
-        fail(plan, errno, "become user 0 of the user namespace", NULL);
+    if (unshare(CLONE_NEWTIME) < 0)
+        fail(plan, errno, "make time namespace", NULL);
+    if (plan->time_offsets) {
+        int r = file_write_at(plan->program.procfd, "self/timens_offsets", plan->time_offsets);
+        if (r < 0)
+            fail(plan, r, "set offsets of time namespace", "linux.timeOffsets");
+    }
+    _cleanup_close_ int fd = openat(plan->program.procfd, "self/ns/time_for_children", O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || setns(fd, CLONE_NEWTIME) < 0)
+        fail(plan, errno, "enter time namespace", NULL);
 }
 
 static void set_names(const struct init_plan *plan)
@@ -43,15 +48,11 @@ static void set_names(const struct init_plan *plan)
 
 static void set_up_namespaces(const struct init_plan *plan)
 {
-    if (plan->namespaces & CLONE_NEWUSER)
-        become_namespace_root(plan);
-    if (setsid() < 0)
-        fail(plan, errno, "start a session", NULL);
-    /* EDQUOT and ENOSYS are what hosts without keyrings or with strict quotas answer; a container that
-     * keeps the caller's keyring would be a hole, so both are errors. One by name could be there
-     * already, made by another container and opened to all: without a name it is new. */
-    if (!plan->keep_keyring && syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0)
-        fail(plan, errno, "join a new session keyring", NULL);
+    if ((plan->namespaces | plan->joined_namespaces) & CLONE_NEWUSER)
+        program_become_root(&plan->program);
+    if (plan->namespaces & CLONE_NEWTIME)
+        enter_time_namespace(plan);
+    program_new_session(&plan->program, plan->keep_keyring);
     if ((plan->namespaces & CLONE_NEWCGROUP) && unshare(CLONE_NEWCGROUP) < 0)
         fail(plan, errno, "make cgroup namespace", NULL);
     set_names(plan);
@@ -59,6 +60,27 @@ static void set_up_namespaces(const struct init_plan *plan)
         int r = sys_loopback_up();
         if (r < 0)
             fail(plan, r, "bring up", "lo");
+    }
+    const char *key = NULL;
+    int r = sysctl_write_all(plan->sysctls, plan->program.procfd, &key);
+    if (r < 0)
+        fail(plan, r, "set linux.sysctl", key);
+}
+
+/* All is mounted, and "/" is the host's still. */
+static void run_create_hooks(const struct init_plan *plan)
+{
+    struct hook_failure f;
+
+    if (plan->tell_mounted) {
+        program_send(&plan->program, PROGRAM_MOUNTED, 0, NULL, NULL, -EBADF);
+        program_await(&plan->program, PROGRAM_HOOKED);
+    }
+    if (plan->create_hooks &&
+        hooks_run_in_child(OCI_HOOK_CREATE_CONTAINER, plan->create_hooks, plan->create_state, &f) <
+            0) {
+        program_send_failure(&plan->program, f.errnum, HOOK_STEP, f.subject, f.why);
+        _exit(EXIT_FAILURE);
     }
 }
 
@@ -78,6 +100,7 @@ static void enter_rootfs(const struct init_plan *plan)
         (void)close(console);
     }
     (void)umask(0022);
+    run_create_hooks(plan);
     f = (struct rootfs_failure){.step = "pivot into root file system"};
     r = rootfs_pivot(plan->rootfs, &f);
     if (r < 0)
@@ -95,5 +118,5 @@ _noreturn_ void init_run(const struct init_plan *plan)
     set_up_namespaces(plan);
     enter_rootfs(plan);
     const char *path = program_enter(&plan->program, true);
-    program_run(&plan->program, path, NULL, NULL);
+    program_run(&plan->program, path);
 }

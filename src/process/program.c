@@ -48,10 +48,11 @@ static void find_candidates(struct program_plan *plan)
 }
 
 void program_plan_make(struct program_plan *plan, const struct oci_process *process,
-                       const struct security_plan *security)
+                       const struct oci_spec *spec, const struct security_plan *security, bool exec)
 {
     *plan = (struct program_plan){
         .security = security,
+        .procfd = -EBADF,
         .argv = process->args,
         .env = process->env,
         .cwd = process->cwd,
@@ -64,8 +65,15 @@ void program_plan_make(struct program_plan *plan, const struct oci_process *proc
         .console_height = process->console_height,
         .sync_fd = -EBADF,
         .fifo_fd = -EBADF,
+        .report_fd = -EBADF,
     };
+    attributes_plan_make(&plan->attributes, process, spec, exec);
     find_candidates(plan);
+}
+
+bool program_needs_proc(const struct program_plan *plan)
+{
+    return security_needs_proc(plan->security);
 }
 
 void program_plan_done(struct program_plan *plan)
@@ -85,19 +93,17 @@ static void copy_text(char *to, size_t size, const char *from)
     to[n] = '\0';
 }
 
-void program_send(const struct program_plan *plan, enum program_event event, int errnum,
-                  const char *step, const char *subject, int fd)
+/* Over the channel to the parent, or the FIFO to `start`. */
+static void send_packet(const struct program_plan *plan, struct program_message *m, int fd)
 {
-    struct program_message m = {.event = event, .errnum = errnum};
     union {
         char buf[CMSG_SPACE(sizeof(int))];
         struct cmsghdr align;
     } control = {0};
-    struct iovec iov = {.iov_base = &m, .iov_len = sizeof(m)};
+    struct iovec iov = {.iov_base = m, .iov_len = sizeof(*m)};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    ssize_t n;
 
-    copy_text(m.step, sizeof(m.step), step);
-    copy_text(m.subject, sizeof(m.subject), subject);
     if (fd >= 0) {
         msg.msg_control = control.buf;
         msg.msg_controllen = sizeof(control.buf);
@@ -107,8 +113,31 @@ void program_send(const struct program_plan *plan, enum program_event event, int
         c->cmsg_len = CMSG_LEN(sizeof(int));
         memcpy(CMSG_DATA(c), &fd, sizeof(int));
     }
-    while (sendmsg(plan->sync_fd, &msg, MSG_NOSIGNAL) < 0 && errno == EINTR)
-        ;
+    do
+        n = plan->sync_fd >= 0 ? sendmsg(plan->sync_fd, &msg, MSG_NOSIGNAL)
+                               : write(plan->report_fd, m, sizeof(*m));
+    while (n < 0 && errno == EINTR);
+}
+
+void program_send(const struct program_plan *plan, enum program_event event, int errnum,
+                  const char *step, const char *subject, int fd)
+{
+    struct program_message m = {.event = event, .errnum = errnum};
+
+    copy_text(m.step, sizeof(m.step), step);
+    copy_text(m.subject, sizeof(m.subject), subject);
+    send_packet(plan, &m, fd);
+}
+
+void program_send_failure(const struct program_plan *plan, int errnum, const char *step,
+                          const char *subject, const char *why)
+{
+    struct program_message m = {.event = PROGRAM_FAILED, .errnum = errnum};
+
+    copy_text(m.step, sizeof(m.step), step);
+    copy_text(m.subject, sizeof(m.subject), subject);
+    copy_text(m.why, sizeof(m.why), why);
+    send_packet(plan, &m, -EBADF);
 }
 
 _noreturn_ void program_fail(const struct program_plan *plan, int r, const char *step,
@@ -286,26 +315,31 @@ static const char *find_executable(const struct program_plan *plan)
             return path;
         }
     }
-    program_fail(plan, worst,
-         worst == ENOENT && !strchr(plan->argv[0], '/')
-             ? "find in $PATH of the container"
-             : "run",
-         plan->argv[0]);
+    bool by_name = !strchr(plan->argv[0], '/');
+    program_fail(plan, worst, worst == ENOENT && by_name ? PROGRAM_STEP_FIND : PROGRAM_STEP_RUN,
+                 plan->argv[0]);
 }
 
-/* Everything but stdio, what the program is to have, and `keep`: even close-on-exec descriptors could
- * be reached by name while execve looks its path up (CVE-2024-21626). */
-static void close_others(const struct program_plan *plan, int keep)
+/* Everything but stdio, what the program is to have, and two more (-EBADF: none): even close-on-exec
+ * descriptors could be reached by name while execve looks its path up (CVE-2024-21626). */
+static void close_others(const struct program_plan *plan, int keep, int keep_too)
 {
     int first = 3 + (int)plan->preserve_fds;
+    const int kept[] = {MIN(keep, keep_too), MAX(keep, keep_too)};
 
-    if (keep < first) {
-        (void)syscall(SYS_close_range, first, ~0U, 0);
-        return;
+    for (size_t i = 0; i < ARRAY_SIZE(kept); i++) {
+        if (kept[i] < first)
+            continue;
+        if (kept[i] > first)
+            (void)syscall(SYS_close_range, first, (unsigned)kept[i] - 1, 0);
+        first = kept[i] + 1;
     }
-    if (keep > first)
-        (void)syscall(SYS_close_range, first, (unsigned)keep - 1, 0);
-    (void)syscall(SYS_close_range, (unsigned)keep + 1, ~0U, 0);
+    (void)syscall(SYS_close_range, first, ~0U, 0);
+}
+
+void program_close_others(const struct program_plan *plan)
+{
+    close_others(plan, plan->sync_fd, plan->procfd);
 }
 
 static void wait_for_start(const struct program_plan *plan)
@@ -324,12 +358,48 @@ static _noreturn_ void exec_failed(const struct program_plan *plan, const char *
 {
     int saved = errno;
 
-    if (plan->fifo_fd < 0)
-        program_send(plan, PROGRAM_FAILED, saved, "run", path, -EBADF);
+    if (plan->sync_fd >= 0 || plan->report_fd >= 0)
+        program_send(plan, PROGRAM_FAILED, saved, PROGRAM_STEP_RUN, path, -EBADF);
     else
         (void)dprintf(STDERR_FILENO, "nucleus: cannot run '%s': %s\n", path,
                       strerrordesc_np(saved));
     _exit(saved == ENOENT ? 127 : 126);
+}
+
+/* The number has its place already, with zeros in front. */
+static void fill_listen_pid(char *text)
+{
+    pid_t pid = (pid_t)syscall(SYS_getpid);
+
+    for (char *p = text + strlen(text) - 1; *p != '='; p--, pid /= 10)
+        *p = (char)('0' + pid % 10);
+}
+
+static void load_filter(const struct program_plan *plan, enum security_stage stage)
+{
+    enum security_step step = 0;
+    int listener;
+    int r = security_load_filter(plan->security, stage, &listener, &step);
+
+    if (r < 0)
+        program_fail(plan, r, security_step_name(step), "linux.seccomp");
+    if (listener >= 0) {
+        program_send(plan, PROGRAM_SECCOMP, 0, NULL, NULL, listener);
+        (void)close(listener);
+    }
+}
+
+static void apply_attributes(const struct program_plan *plan)
+{
+    enum attributes_step attribute = 0;
+    enum security_step step = 0;
+    int r = attributes_apply(&plan->attributes, &attribute);
+
+    if (r < 0)
+        program_fail(plan, r, attributes_step_name(attribute), attributes_step_field(attribute));
+    r = security_apply_labels(plan->security, plan->procfd, &step);
+    if (r < 0)
+        program_fail(plan, r, security_step_name(step), NULL);
 }
 
 const char *program_enter(const struct program_plan *plan, bool own_console)
@@ -343,39 +413,49 @@ const char *program_enter(const struct program_plan *plan, bool own_console)
     (void)umask(plan->has_umask ? plan->umask : 0022);
     set_limits(plan);
 
+    apply_attributes(plan);
+    load_filter(plan, SECURITY_EARLY);
     enum security_step step = 0;
     int r = security_apply_credentials(plan->security, &step);
     if (r < 0)
         program_fail(plan, r, security_step_name(step), NULL);
+    /* A change of ids makes it whatever fs.suid_dumpable says: with 1, open to the same user. */
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     /* A directory that only the user may enter (a network home): root could not, the user can. */
     if (!in_cwd && enter_cwd(plan, &cwd_errno) < 0)
         program_fail(plan, cwd_errno, "enter working directory", plan->cwd);
     return find_executable(plan);
 }
 
-_noreturn_ void program_run(const struct program_plan *plan, const char *path,
-                            void (*before)(const void *arg), const void *arg)
+static void run_start_hooks(const struct program_plan *plan)
 {
-    enum security_step step = 0;
+    struct hook_failure f;
 
+    if (plan->start_hooks &&
+        hooks_run_in_child(OCI_HOOK_START_CONTAINER, plan->start_hooks, plan->start_state, &f) < 0) {
+        program_send_failure(plan, f.errnum, HOOK_STEP, f.subject, f.why);
+        _exit(EXIT_FAILURE);
+    }
+}
+
+_noreturn_ void program_run(const struct program_plan *plan, const char *path)
+{
+    struct program_plan late = *plan;
+
+    load_filter(plan, SECURITY_READY);
     program_send(plan, PROGRAM_READY, 0, NULL, NULL, -EBADF);
     program_await(plan, PROGRAM_COMMIT);
     if (plan->fifo_fd >= 0) {
-        close_others(plan, plan->fifo_fd);
+        close_others(plan, plan->fifo_fd, plan->report_fd);
         wait_for_start(plan);
-        close_others(plan, -EBADF);
-    } else {
-        close_others(plan, plan->sync_fd);
+        late.sync_fd = -EBADF;
     }
-    if (before)
-        before(arg);
+    close_others(plan, late.sync_fd, plan->report_fd);
+    if (plan->listen_pid)
+        fill_listen_pid(plan->listen_pid);
 
-    int r = security_apply_seccomp(plan->security, &step);
-    if (r < 0) {
-        if (plan->fifo_fd < 0)
-            program_fail(plan, r, security_step_name(step), NULL);
-        _exit(EXIT_FAILURE);
-    }
+    run_start_hooks(&late);
+    load_filter(&late, SECURITY_LAST);
     (void)execve(path, plan->argv, plan->env);
-    exec_failed(plan, path);
+    exec_failed(&late, path);
 }

@@ -5,6 +5,8 @@
 #include <stdint.h>
 
 #include "oci/spec.h"
+#include "process/attributes.h"
+#include "process/hooks.h"
 #include "security/security.h"
 
 /* A process of a container from its stdio to execve: what the first one (init.h) and those that `exec`
@@ -12,6 +14,8 @@
 
 struct program_plan {
     const struct security_plan *security;
+    struct attributes_plan attributes;
+    int procfd; /* of the parent (sys_open_private_proc()), where program_needs_proc() says so */
     char *const *argv;
     char *const *env;
     char **candidates; /* paths to try for argv[0], in order; owned */
@@ -22,23 +26,32 @@ struct program_plan {
     uint32_t umask;
     bool terminal;
     uint16_t console_width, console_height;
+    char *listen_pid;      /* the element of `env` that becomes LISTEN_PID=<own pid>, or NULL */
+    const struct oci_hook_list *start_hooks; /* startContainer; NULL: none */
+    const struct hooks_state *start_state;
     unsigned preserve_fds; /* descriptors 3 to 3 + N - 1 are the program's (--preserve-fds) */
     int sync_fd;           /* the child's end of channel_open() */
     int fifo_fd;           /* >= 0: wait here for `start` */
+    int report_fd;         /* with a FIFO: another one, on which `start` hears what happens up to execve, or
+                              -EBADF */
 };
 
-/* From the spec's process; everything is borrowed but `candidates`: argv[0] in the container's PATH
+/* From the spec's process (of its first process, or one that `exec` adds); everything is borrowed but `candidates`: argv[0] in the container's PATH
  * (execvp(3)'s rule: a name with a slash is tried as it is). */
 void program_plan_make(struct program_plan *plan, const struct oci_process *process,
-                       const struct security_plan *security);
+                       const struct oci_spec *spec, const struct security_plan *security, bool exec);
+/* Whether procfd must be set. */
+bool program_needs_proc(const struct program_plan *plan) _pure_;
 void program_plan_done(struct program_plan *plan);
 
 /* ---- what parent and child say to each other (channel.h has the parent's side) ---- */
 
 /* What the child says, a packet each. */
 enum program_event {
-    PROGRAM_CONSOLE = 1, /* carries the pty master as SCM_RIGHTS */
+    PROGRAM_SPAWNED = 1, /* by a process in between: errnum is the pid, carries the pidfd (join.h) */
+    PROGRAM_CONSOLE,     /* carries the pty master as SCM_RIGHTS */
     PROGRAM_MOUNTED,     /* the first process: all is mounted, "/" is the host's still; waits for HOOKED */
+    PROGRAM_SECCOMP,     /* carries the listener of seccomp notifications */
     PROGRAM_READY,       /* set up; will wait for COMMIT */
     PROGRAM_FAILED,      /* errnum, step, subject; the child has ended */
 };
@@ -47,7 +60,12 @@ struct program_message {
     int32_t errnum;
     char step[80];
     char subject[208];
+    char why[600]; /* says more than errnum, or is empty */
 };
+
+/* The steps of PROGRAM_FAILED that are about the program itself. */
+#define PROGRAM_STEP_FIND "find in $PATH of the container"
+#define PROGRAM_STEP_RUN "run"
 
 /* What the parent says, a byte each. End of file means the parent is gone: the child ends, so a killed
  * `create` leaves no process behind. */
@@ -59,19 +77,30 @@ struct program_message {
 
 void program_send(const struct program_plan *plan, enum program_event event, int errnum,
                   const char *step, const char *subject, int fd);
+/* PROGRAM_FAILED with a reason, for what is no plain system call; the caller ends. */
+void program_send_failure(const struct program_plan *plan, int errnum, const char *step,
+                          const char *subject, const char *why);
 /* Waits for a byte; ends the process where the parent has gone or given up. */
 void program_await(const struct program_plan *plan, char what);
 /* Tells the parent and ends. `r` is an errno, of either sign. */
 _noreturn_ void program_fail(const struct program_plan *plan, int r, const char *step,
                              const char *subject);
 
+/* Closes all but stdio, the program's own, and what this process needs itself: nothing of the host is left
+ * to be found in it. */
+void program_close_others(const struct program_plan *plan);
+
+/* In a user namespace of the container's own: becomes its root, so that what is made now belongs to it. */
+void program_become_root(const struct program_plan *plan);
+
+/* A session of its own and, unless told to keep the caller's, a session keyring of its own. */
+void program_new_session(const struct program_plan *plan, bool keep_keyring);
+
 /* In the container's namespaces and root: stdio, working directory, umask, limits, credentials. With
  * `own_console` a terminal is mounted on /dev/console too (the first process). Returns the program's
  * path. Anything that fails is told by program_fail(). */
 const char *program_enter(const struct program_plan *plan, bool own_console);
 
-/* Says READY, waits for COMMIT and, with a FIFO, for `start`; then seccomp and execve. `before`, where not
- * NULL, is called last before seccomp. Exits 127 where the program is not found, 126 where it can't be
- * run, 1 for anything before. */
-_noreturn_ void program_run(const struct program_plan *plan, const char *path,
-                            void (*before)(const void *arg), const void *arg);
+/* Says READY, waits for COMMIT and, with a FIFO, for `start`; then startContainer hooks, seccomp and execve.
+ * Exits 127 where the program is not found, 126 where it can't be run, 1 for anything before. */
+_noreturn_ void program_run(const struct program_plan *plan, const char *path);

@@ -31,18 +31,32 @@ static int drop_bounding(const struct security_plan *plan)
     return 0;
 }
 
-static int load_filter(const struct security_plan *plan)
+static enum security_stage filter_stage(const struct security_plan *plan)
+{
+    if (!plan->no_new_privileges)
+        return SECURITY_EARLY;
+    return plan->seccomp.flags & SECCOMP_FILTER_FLAG_NEW_LISTENER ? SECURITY_READY : SECURITY_LAST;
+}
+
+int security_load_filter(const struct security_plan *plan, enum security_stage stage,
+                         int *ret_listener, enum security_step *ret_step)
 {
     const struct sock_fprog prog = {
         .len = plan->seccomp.len,
         .filter = plan->seccomp.filter,
     };
 
-    if (!prog.filter)
+    *ret_listener = -EBADF;
+    if (!prog.filter || filter_stage(plan) != stage)
         return 0;
+    *ret_step = SECURITY_SECCOMP;
     long r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, plan->seccomp.flags, &prog);
     if (r < 0)
         return -errno;
+    if (plan->seccomp.flags & SECCOMP_FILTER_FLAG_NEW_LISTENER) {
+        *ret_listener = (int)r;
+        return 0;
+    }
     /* With SECCOMP_FILTER_FLAG_TSYNC: the thread that could not follow. */
     return r > 0 ? -EBUSY : 0;
 }
@@ -97,13 +111,6 @@ int security_apply_credentials(const struct security_plan *plan, enum security_s
     if (r < 0)
         return r;
 
-    if (!plan->no_new_privileges) {
-        *ret_step = SECURITY_SECCOMP;
-        r = load_filter(plan);
-        if (r < 0)
-            return r;
-    }
-
     /* Otherwise leaving uid 0 empties the permitted set. execve(2) clears the flag. */
     *ret_step = SECURITY_KEEPCAPS;
     r = call_prctl(PR_SET_KEEPCAPS, 1, 0);
@@ -141,12 +148,4 @@ int security_apply_credentials(const struct security_plan *plan, enum security_s
             return r;
     }
     return 0;
-}
-
-int security_apply_seccomp(const struct security_plan *plan, enum security_step *ret_step)
-{
-    if (!plan->no_new_privileges)
-        return 0;
-    *ret_step = SECURITY_SECCOMP;
-    return load_filter(plan);
 }

@@ -69,10 +69,15 @@ int security_plan(const struct oci_process *process, const struct oci_seccomp *s
     int r = check_capabilities(&plan.caps, plan.last_cap, e);
     if (r < 0)
         return r;
+    r = security_plan_labels("/sys", process, &plan, e);
+    if (r < 0)
+        return r;
     if (seccomp) {
         r = seccomp_compile(seccomp, &plan.seccomp, e);
-        if (r < 0)
+        if (r < 0) {
+            security_plan_done(&plan);
             return r;
+        }
     }
     *ret = plan;
     return 0;
@@ -81,6 +86,7 @@ int security_plan(const struct oci_process *process, const struct oci_seccomp *s
 void security_plan_done(struct security_plan *plan)
 {
     seccomp_program_done(&plan->seccomp);
+    free(plan->apparmor_exec);
     *plan = (struct security_plan){0};
 }
 
@@ -105,6 +111,12 @@ const char *security_step_name(enum security_step step)
         return "raise the ambient capabilities";
     case SECURITY_NO_NEW_PRIVS:
         return "set no_new_privs";
+    case SECURITY_APPARMOR:
+        return "apply the AppArmor profile";
+    case SECURITY_SELINUX:
+        return "apply the SELinux label";
+    case SECURITY_SELINUX_KEYS:
+        return "label the session keyring for SELinux";
     }
     return "set up the process's rights";
 }

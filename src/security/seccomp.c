@@ -5,21 +5,15 @@
 #include <seccomp.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "security/security.h"
+#include "security/profile.h"
 
-#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
-#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5) /* Linux 5.19 */
-#endif
-
-#define STEP "compile the seccomp profile"
-#define ERRNO_MAX 4095 /* MAX_ERRNO of the kernel, which cuts what is above */
+#define STEP SECCOMP_STEP
 #define ARGS_MAX 6
 /* x32 calls carry this bit (arch/x86/include/uapi/asm/unistd.h). */
 #define X32_BIT 0x40000000u
@@ -41,90 +35,6 @@ void seccomp_program_done(struct seccomp_program *p)
 {
     free(p->filter);
     *p = (struct seccomp_program){0};
-}
-
-static const struct {
-    uint32_t action;
-    const char *name;
-} actions[] = {
-    {SECCOMP_RET_KILL_PROCESS, "SCMP_ACT_KILL_PROCESS"},
-    {SECCOMP_RET_KILL_THREAD, "SCMP_ACT_KILL_THREAD"},
-    {SECCOMP_RET_TRAP, "SCMP_ACT_TRAP"},
-    {SECCOMP_RET_ERRNO, "SCMP_ACT_ERRNO"},
-    {SECCOMP_RET_USER_NOTIF, "SCMP_ACT_NOTIFY"},
-    {SECCOMP_RET_TRACE, "SCMP_ACT_TRACE"},
-    {SECCOMP_RET_LOG, "SCMP_ACT_LOG"},
-    {SECCOMP_RET_ALLOW, "SCMP_ACT_ALLOW"},
-};
-
-static const char *action_name(uint32_t action)
-{
-    for (size_t i = 0; i < ARRAY_SIZE(actions); i++)
-        if (actions[i].action == action)
-            return actions[i].name;
-    return "unknown action";
-}
-
-/* The kernel's own order: of several filters the lowest signed value wins. */
-static bool is_stricter(uint32_t a, uint32_t b)
-{
-    return (int32_t)a < (int32_t)b;
-}
-
-/* Checks an action and adds its data: what errno it gives. */
-static int full_action(uint32_t action, bool has_errno, uint32_t errno_ret, uint32_t *ret,
-                       struct error *e)
-{
-    uint32_t available = action;
-
-    if (action == SECCOMP_RET_USER_NOTIF)
-        return error_set(e, ERROR_UNSUPPORTED, ENOTSUP, STEP, action_name(action),
-                         "use another action", "there is no seccomp agent to ask");
-    if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &available) < 0)
-        return error_set(e, ERROR_UNSUPPORTED, ENOTSUP, STEP, action_name(action),
-                         "use another action", "the kernel does not have it");
-    if (action == SECCOMP_RET_ERRNO || action == SECCOMP_RET_TRACE) {
-        uint32_t data = has_errno ? errno_ret : EPERM;
-        if (data > ERRNO_MAX)
-            return error_set(e, ERROR_CONFIG, EINVAL, STEP, action_name(action),
-                             "choose an errnoRet of errno(3)", "errnoRet %u is above %d", data,
-                             ERRNO_MAX);
-        action |= data;
-    }
-    *ret = action;
-    return 0;
-}
-
-static int check_flags(uint32_t flags, struct error *e)
-{
-    static const struct {
-        uint32_t flag;
-        const char *name;
-    } known[] = {
-        {SECCOMP_FILTER_FLAG_TSYNC, "SECCOMP_FILTER_FLAG_TSYNC"},
-        {SECCOMP_FILTER_FLAG_LOG, "SECCOMP_FILTER_FLAG_LOG"},
-        {SECCOMP_FILTER_FLAG_SPEC_ALLOW, "SECCOMP_FILTER_FLAG_SPEC_ALLOW"},
-    };
-    uint32_t rest = flags;
-
-    for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
-        if (!(flags & known[i].flag))
-            continue;
-        rest &= ~known[i].flag;
-        /* With flags it knows the kernel goes on to read the program: EFAULT. */
-        if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, known[i].flag, NULL) < 0 &&
-            errno != EFAULT)
-            return error_set(e, ERROR_UNSUPPORTED, ENOTSUP, STEP, known[i].name,
-                             "take it out of linux.seccomp.flags", "the kernel does not have it");
-    }
-    if (rest)
-        return error_set(e, ERROR_UNSUPPORTED, ENOTSUP, STEP,
-                         rest & SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
-                             ? "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
-                             : "linux.seccomp.flags",
-                         "take it out of linux.seccomp.flags",
-                         "it serves notifications, which are not supported");
-    return 0;
 }
 
 /* --- architectures ------------------------------------------------------------------------- */
@@ -272,18 +182,18 @@ static int add_rule(struct call_list *l, const struct oci_seccomp *spec, uint32_
 {
     uint32_t action = 0;
 
-    int r = full_action(rule->action, rule->has_errno, rule->errno_ret, &action, e);
+    int r = profile_action(rule->action, rule->has_errno, rule->errno_ret, &action, e);
     if (r < 0)
         return r;
     for (char *const *name = rule->names; name && *name; name++) {
         int number = seccomp_syscall_resolve_name(*name);
         if (number == __NR_SCMP_ERROR) {
-            if (is_stricter(rule->action, spec->default_action))
+            if (profile_is_stricter(rule->action, spec->default_action))
                 return error_set(e, ERROR_UNSUPPORTED, ENOSYS, STEP, *name,
                                  "take it out of the rule, or install a newer libseccomp",
                                  "libseccomp does not know this system call, so it would stay "
                                  "open where the profile wants %s",
-                                 action_name(rule->action));
+                                 profile_action_name(rule->action));
             log_debug("seccomp: libseccomp does not know %s, skipped", *name);
             continue;
         }
@@ -451,12 +361,12 @@ int seccomp_compile(const struct oci_seccomp *spec, struct seccomp_program *ret,
     _cleanup_(program_done) struct program all = {0};
     _cleanup_(call_list_done) struct call_list calls = {0};
     const struct sock_filter kill = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_THREAD);
-    uint32_t archs[ARCHS_MAX], default_action = 0;
+    uint32_t archs[ARCHS_MAX], default_action = 0, flags = 0;
 
-    int r = check_flags(spec->flags, e);
+    int r = profile_flags(spec, &flags, e);
     if (r < 0)
         return r;
-    r = full_action(spec->default_action, spec->has_default_errno, spec->default_errno,
+    r = profile_action(spec->default_action, spec->has_default_errno, spec->default_errno,
                     &default_action, e);
     if (r < 0)
         return r;
@@ -482,7 +392,15 @@ int seccomp_compile(const struct oci_seccomp *spec, struct seccomp_program *ret,
     *ret = (struct seccomp_program){
         .filter = TAKE_PTR(all.code),
         .len = (unsigned short)all.n,
-        .flags = spec->flags,
+        .flags = flags,
     };
     return 0;
+}
+
+/* --- for `features` ------------------------------------------------------------------------- */
+
+char *seccomp_library_version(void)
+{
+    const struct scmp_version *v = seccomp_version();
+    return v ? str_printf("%u.%u.%u", v->major, v->minor, v->micro) : NULL;
 }

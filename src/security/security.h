@@ -21,7 +21,7 @@ int capability_last(void);
 struct seccomp_program {
     struct sock_filter *filter; /* owned; NULL: none */
     unsigned short len;         /* instructions */
-    uint32_t flags;             /* SECCOMP_FILTER_FLAG_* */
+    uint32_t flags;             /* SECCOMP_FILTER_FLAG_*; NEW_LISTENER where an action notifies */
 };
 void seccomp_program_done(struct seccomp_program *p);
 
@@ -30,13 +30,32 @@ void seccomp_program_done(struct seccomp_program *p);
  * unknown would open what was asked to be closed… that is an error. Architectures: the native one
  * is always there; of the others those whose programs this kernel can run (x86 and x32 beside
  * x86-64), the rest is skipped, and calls of an architecture that is not listed kill. An action,
- * flag or operator the library or kernel can't do is ERROR_UNSUPPORTED. SECCOMP_RET_USER_NOTIF is
- * ERROR_UNSUPPORTED. Where the default action is ERRNO, system calls newer than the library
+ * flag or operator the library or kernel can't do is ERROR_UNSUPPORTED. SECCOMP_RET_USER_NOTIF can't be
+ * the default action, and neither notify nor deny sendmsg, by which the listener goes to the parent:
+ * ERROR_CONFIG. SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV without a notifying action means nothing, and
+ * is left out. Where the default action is ERRNO, system calls newer than the library
  * (numbers above the highest it knows) answer ENOSYS, so that libcs fall back. Two conditions on
  * one argument of a rule are alternatives, as runc and crun have it. Of two rules for one call
  * without conditions the first holds (libseccomp); the same conditions with two actions are
  * ERROR_CONFIG. */
 int seccomp_compile(const struct oci_seccomp *spec, struct seccomp_program *ret, struct error *e);
+
+/* Whether this kernel takes a SECCOMP_FILTER_FLAG_*. */
+bool seccomp_flag_works(uint32_t flag);
+/* "2.5.4", or NULL. */
+char *seccomp_library_version(void) _warn_unused_;
+
+/* When the filter is loaded. As late as can be, so that it need not allow what the runtime itself does: */
+enum security_stage {
+    /* before the credentials, with no_new_privileges off: loading it takes CAP_SYS_ADMIN, which is about
+     * to go. The filter has to allow the calls that follow, as with runc and crun. */
+    SECURITY_EARLY,
+    /* before the process says that it is ready, with no_new_privileges on and an action that notifies: after
+     * that nobody is there who could take the listener to the agent. The same is true of what follows. */
+    SECURITY_READY,
+    /* right before execve, with no_new_privileges on */
+    SECURITY_LAST,
+};
 
 /* Everything about credentials, as plain data. */
 struct security_plan {
@@ -48,14 +67,32 @@ struct security_plan {
     int last_cap;
     bool no_new_privileges;
     struct seccomp_program seccomp;
+    char *apparmor_exec;       /* "exec PROFILE", for attr/apparmor/exec; owned; NULL: none */
+    const char *selinux_label; /* borrowed; NULL: none */
 };
 
 /* Plans from a validated spec. A capability the kernel does not know, one in ambient without
  * permitted and inheritable, effective beyond permitted, and inheritable beyond bounding are errors
- * (runc drops some in silence). */
+ * (runc drops some in silence). So is a label for a security module that this host does not run
+ * (security_check_labels). */
 int security_plan(const struct oci_process *process, const struct oci_seccomp *seccomp,
                   struct security_plan *ret, struct error *e);
 void security_plan_done(struct security_plan *plan);
+
+/* ERROR_UNSUPPORTED where process.apparmorProfile or process.selinuxLabel is given and the host has no
+ * AppArmor or SELinux at work, by what is below `sysfs` ("/sys"; a test gives another directory). The
+ * profile "unconfined" asks for nothing there. ERROR_CONFIG for one that is no name. */
+int security_check_labels(const char *sysfs, const struct oci_process *process, struct error *e);
+
+/* The part of security_plan() that does the same and plans them. */
+int security_plan_labels(const char *sysfs, const struct oci_process *process,
+                         struct security_plan *plan, struct error *e);
+
+/* The same for linux.mountLabel, which rootfs/ then gives to file systems; NULL asks for nothing. */
+int security_check_mount_label(const char *sysfs, const char *label, struct error *e);
+
+/* True where security_apply_labels() and security_label_keys() have something to do, and need a procfs. */
+bool security_needs_proc(const struct security_plan *plan) _pure_;
 
 /* Steps of security_apply, for the report of a failure from the child. */
 enum security_step {
@@ -68,16 +105,36 @@ enum security_step {
     SECURITY_CAPSET,
     SECURITY_AMBIENT,
     SECURITY_NO_NEW_PRIVS,
+    SECURITY_APPARMOR,
+    SECURITY_SELINUX,
+    SECURITY_SELINUX_KEYS,
 };
 const char *security_step_name(enum security_step step) _const_;
 
-/* In the child, allocation-free, in two parts around the wait for `start`.
+/* In the child, allocation-free, in this order. Each returns negative errno with *ret_step.
  *
- * security_apply_credentials(): bounding set; the seccomp filter when no_new_privileges is off
- * (loading it then needs CAP_SYS_ADMIN, which is about to go; the filter has to allow the calls
- * that follow, as with runc and crun); keepcaps, groups, gid, uid, capset, ambient, no_new_privs.
- * security_apply_seccomp(): the filter when no_new_privileges is on, as the last thing before
- * execve, so that it need not allow what the runtime itself does. Both return negative errno with
- * *ret_step. */
+ * `procfd` is the parent's sys_open_private_proc(), opened before the child was made: a procfs that is
+ * mounted nowhere, so that nothing can lie over the file that is written to, and the file is the calling thread's own
+ * (CVE-2019-16884, CVE-2023-28642, CVE-2025-52881).
+ *
+ * security_label_keys(): with `set` keys and keyrings made from now on have the SELinux label; without,
+ *     the default again. Around the joining of the session keyring.
+ * security_apply_labels(): AppArmor profile and SELinux label for the next execve. Before a filter.
+ * security_load_filter(): at each of the three stages; loads the filter where its stage is this one.
+ *     *ret_listener is the descriptor of the notifications, or -EBADF: to be sent to the parent at
+ *     once (the next call could be one that waits for an answer).
+ * security_apply_credentials(): bounding set, keepcaps, groups, gid, uid, capset, ambient,
+ *     no_new_privs. Between SECURITY_EARLY and SECURITY_READY. */
+int security_label_keys(const struct security_plan *plan, int procfd, bool set,
+                        enum security_step *ret_step);
+int security_apply_labels(const struct security_plan *plan, int procfd,
+                          enum security_step *ret_step);
+int security_load_filter(const struct security_plan *plan, enum security_stage stage,
+                         int *ret_listener, enum security_step *ret_step);
 int security_apply_credentials(const struct security_plan *plan, enum security_step *ret_step);
-int security_apply_seccomp(const struct security_plan *plan, enum security_step *ret_step);
+
+/* In the parent: hands the listener of a process to the agent at linux.seccomp.listenerPath, in a connection of
+ * its own, with the "container process state" of config-linux.md; the caller closes the listener.
+ * `pid` is the process as the runtime sees it, `state` the container's OCI state as a JSON text. */
+int seccomp_notify_agent(const struct oci_seccomp *spec, int listener, pid_t pid, const char *state,
+                         struct error *e);

@@ -33,6 +33,7 @@ void state_free(struct state *s)
         free(s->annotations[i].value);
     }
     free(s->annotations);
+    free(s->systemd_unit);
     free(s);
 }
 
@@ -256,6 +257,7 @@ static int get_later_fields(const struct json_at *root, struct state *s, struct 
 {
     struct json_at hash = json_member(root, "config_hash");
     struct json_at bundle = json_member(root, "bundle_path");
+    struct json_at unit = json_member(root, "systemd_unit");
 
     int r = json_get_string(&hash, &s->config_hash, e);
     if (r >= 0)
@@ -274,6 +276,8 @@ static int get_later_fields(const struct json_at *root, struct state *s, struct 
         r = json_get_string(&bundle, &s->bundle_path, e);
     if (r >= 0)
         r = get_annotations(root, s, e);
+    if (r >= 0)
+        r = json_get_string(&unit, &s->systemd_unit, e);
     return r;
 }
 
@@ -329,6 +333,8 @@ char *state_render(const struct state *s)
     for (size_t i = 0; i < s->n_annotations; i++)
         json_emit_string(&j, s->annotations[i].key, s->annotations[i].value);
     json_emit_object_end(&j);
+    if (s->systemd_unit)
+        json_emit_string(&j, "systemd_unit", s->systemd_unit);
     json_emit_object_end(&j);
     return json_emit_take(&j);
 }

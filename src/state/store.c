@@ -17,6 +17,16 @@ char *state_fifo_name(const char *id)
     return str_printf("%s.exec", id);
 }
 
+char *state_report_name(const char *id)
+{
+    return str_printf("%s.started", id);
+}
+
+static char *config_name(const char *id)
+{
+    return str_printf("%s.config", id);
+}
+
 static char *record_name(const char *id)
 {
     return str_printf("%s%s", id, RECORD);
@@ -81,6 +91,30 @@ int store_load(const struct store *store, const char *id, struct state **ret, st
                          "it holds the state of '%s'", s->id);
     *ret = TAKE_PTR(s);
     return 0;
+}
+
+int store_save_config(const struct store *store, const char *id, const char *text, size_t len,
+                      struct error *e)
+{
+    _cleanup_free_ char *name = config_name(id);
+    /* One that a killed `create` left goes first: whoever has it open keeps the old one. */
+    (void)unlinkat(store->dirfd, name, 0);
+    _cleanup_close_ int fd = openat(store->dirfd, name,
+                                    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int r = fd < 0 ? -errno : fd_write_all(fd, text, len);
+
+    return r < 0 ? store_error(store, e, r, "save", name, NULL) : 0;
+}
+
+int store_load_config(const struct store *store, const char *id, size_t max, char **ret, size_t *ret_len,
+                      struct error *e)
+{
+    _cleanup_free_ char *name = config_name(id);
+    int r = file_read_at(store->dirfd, name, O_NOFOLLOW, max, ret, ret_len);
+
+    if (r == -ENOENT || r == 0)
+        return r;
+    return store_error(store, e, r, "load", name, r == -ELOOP ? "it is a symlink" : NULL);
 }
 
 /* The id a file name of the store stands for, or NULL where it is no state file. */
@@ -241,7 +275,7 @@ int store_remove(const struct store *store, const char *id, struct error *e)
 {
     /* The record last of what counts, so that a removal that is cut short can be had again; the
      * lock behind it, for until then it guards. */
-    static const char *const suffixes[] = {".json.tmp", ".exec", ".json", ".lock"};
+    static const char *const suffixes[] = {".json.tmp", ".exec", ".started", ".config", ".json", ".lock"};
     int r = state_id_check(id, e);
     if (r < 0)
         return r;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <linux/capability.h>
 #include <linux/sched.h>
 #include <net/if.h>
 #include <poll.h>
@@ -13,6 +14,7 @@
 #include <strings.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,25 +22,37 @@
 #include "base/file.h"
 #include "base/num.h"
 
-pid_t sys_clone3(uint64_t flags, int cgroup_fd, int *ret_pidfd)
+static pid_t clone_process(struct clone_args *args, int *ret_pidfd)
 {
     int pidfd = -EBADF;
-    struct clone_args args = {
-        .flags = flags | CLONE_PIDFD,
-        .pidfd = (uint64_t)(uintptr_t)&pidfd,
-        .exit_signal = SIGCHLD,
-    };
 
-    if (cgroup_fd >= 0) {
-        args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = (unsigned)cgroup_fd;
-    }
-    long pid = syscall(SYS_clone3, &args, sizeof(args));
+    args->flags |= CLONE_PIDFD;
+    args->pidfd = (uint64_t)(uintptr_t)&pidfd;
+    long pid = syscall(SYS_clone3, args, sizeof(*args));
     if (pid < 0)
         return -errno;
     if (pid > 0)
         *ret_pidfd = pidfd;
     return (pid_t)pid;
+}
+
+pid_t sys_clone3(uint64_t flags, int cgroup_fd, int *ret_pidfd)
+{
+    struct clone_args args = {.flags = flags, .exit_signal = SIGCHLD};
+
+    if (cgroup_fd >= 0) {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = (unsigned)cgroup_fd;
+    }
+    return clone_process(&args, ret_pidfd);
+}
+
+pid_t sys_clone3_sibling(uint64_t flags, int *ret_pidfd)
+{
+    /* The exit signal is the caller's; clone3 refuses another one with CLONE_PARENT. */
+    struct clone_args args = {.flags = flags | CLONE_PARENT};
+
+    return clone_process(&args, ret_pidfd);
 }
 
 int sys_pidfd_open(pid_t pid)
@@ -223,4 +237,22 @@ int sys_loopback_up(void)
     if (ioctl(fd, SIOCSIFFLAGS, &ifr) < 0)
         return -errno;
     return 0;
+}
+
+bool sys_in_initial_user_namespace(void)
+{
+    /* PROC_USER_INIT_INO of include/linux/proc_ns.h. */
+    const ino_t initial = 0xEFFFFFFD;
+    struct stat st;
+
+    /* A kernel without user namespaces has no such file. */
+    return stat("/proc/self/ns/user", &st) < 0 || st.st_ino == initial;
+}
+
+bool sys_has_capability(int cap)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+
+    return syscall(SYS_capget, &header, data) == 0 && (data[cap / 32].effective >> (cap % 32) & 1);
 }

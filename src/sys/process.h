@@ -16,6 +16,10 @@
  * the child returns 0. The exit signal is SIGCHLD. */
 pid_t sys_clone3(uint64_t flags, int cgroup_fd, int *ret_pidfd);
 
+/* The same, but the new process is the caller's sibling: a child of its parent (CLONE_PARENT), which gets
+ * its SIGCHLD. The caller must itself have been made with SIGCHLD. */
+pid_t sys_clone3_sibling(uint64_t flags, int *ret_pidfd);
+
 int sys_pidfd_open(pid_t pid);
 int sys_pidfd_send_signal(int pidfd, int sig);
 
@@ -45,6 +49,13 @@ int sys_cloexec_from(unsigned first);
  * rt_sigaction(2) itself: glibc keeps 32 and 33 to itself, so a program that somebody started with those
  * ignored would hand that on. */
 void sys_reset_signals(void);
+
+/* Whether the caller's user namespace is the one the kernel began with: only there is root what the kernel
+ * asks for before it lets somebody attach programs to cgroups or make device nodes. */
+bool sys_in_initial_user_namespace(void);
+
+/* Whether the caller has this capability (CAP_*) in its effective set. */
+bool sys_has_capability(int cap);
 
 /* Brings "lo" up in the caller's network namespace. */
 int sys_loopback_up(void);

@@ -693,17 +693,13 @@ def test_inside_devices_can_not_be_made(nucleus, bundle, cid):
 
 @pytest.mark.nucleus_only
 @pytest.mark.parametrize("field, value", [
-    ("linux.sysctl", {"net.ipv4.ip_forward": "1"}),
-    ("linux.devices", [{"path": "/dev/mine", "type": "c", "major": 1, "minor": 5}]),
-    ("linux.resources.memory", {"limit": 1 << 20}),
-    ("linux.namespaces[0].path", "/proc/self/ns/pid"),
     ("linux.timeOffsets", {"boottime": {"secs": 5}}),
-    ("linux.intelRdt", {"closID": "x"}),
-    ("linux.mountLabel", "system_u:object_r:x_t:s0"),
-    ("process.apparmorProfile", "docker-default"),
-    ("process.selinuxLabel", "system_u:system_r:x_t:s0"),
-    ("process.scheduler", {"policy": "SCHED_FIFO", "priority": 5}),
-    ("hooks", {"prestart": [{"path": "/bin/true"}]}),
+    ("linux.resources.memory.kernel", 1 << 20),
+    ("linux.resources.network.classID", 5),
+    ("linux.sysctl", {"kernel.panic": "1"}),
+    ("windows", {"layerFolders": ["x"]}),
+    ("process.commandLine", "cmd.exe"),
+    ("process.user.username", "ContainerUser"),
 ])
 def test_known_field_that_is_not_honoured_is_named(nucleus, bundle, cid, field, value):
     at = bundle.config
@@ -716,6 +712,25 @@ def test_known_field_that_is_not_honoured_is_named(nucleus, bundle, cid, field, 
     at[last] = value
     result = nucleus.fails("create", "-b", bundle.write().dir, cid)
     assert f": {field}" in result.err, result.err
+
+
+@pytest.mark.nucleus_only
+@pytest.mark.skipif(os.path.exists("/sys/fs/selinux/enforce"), reason="this host has SELinux")
+@pytest.mark.parametrize("field, value", [
+    ("linux.mountLabel", "system_u:object_r:x_t:s0"),
+    ("process.selinuxLabel", "system_u:system_r:x_t:s0"),
+])
+def test_what_only_a_selinux_host_has_is_refused(nucleus, bundle, cid, field, value):
+    section, name = field.split(".")
+    bundle.config[section][name] = value
+    nucleus.fails("create", "-b", bundle.write().dir, cid, text=[field, "SELinux"])
+
+
+@pytest.mark.nucleus_only
+@pytest.mark.skipif(os.path.ismount("/sys/fs/resctrl"), reason="this host has resctrl")
+def test_rdt_without_resctrl_is_refused(nucleus, bundle, cid):
+    bundle.config["linux"]["intelRdt"] = {"closID": "x"}
+    nucleus.fails("create", "-b", bundle.write().dir, cid, text=["linux.intelRdt", "resctrl"])
 
 
 def test_inside_bind_mounts(nucleus, bundle, cid, tmp_path):

@@ -381,7 +381,7 @@ def test_c14_attributes_are_back(nucleus, make_bundle, counting, tmp_path):
 
     def attributes():
         status = Path(f"/proc/{one.pid}/status").read_text()
-        kept = re.findall(r"^(?:Name|Umask|Uid|Gid|Groups|Cap\w+|NoNewPrivs|Seccomp|Sig\w+|"
+        kept = re.findall(r"^(?:Name|Umask|Uid|Gid|Groups|Cap\w+|NoNewPrivs|Seccomp|Sig(?:Blk|Ign|Cgt)|"
                           r"NSpid|Threads):.*", status.replace(f"\t{one.pid}\t", "\tP\t"), re.M)
         limits = Path(f"/proc/{one.pid}/limits").read_text()
         return kept, limits, Path(f"/proc/{one.pid}/oom_score_adj").read_text()

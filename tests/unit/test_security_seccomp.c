@@ -7,6 +7,7 @@
 #include <seccomp.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -63,7 +64,7 @@ static void refuse(const struct oci_seccomp *spec, enum error_code code, const c
     error_done(&e);
 }
 
-/* Loads the program in a child (by security_apply_seccomp) and makes the call there. Returns the
+/* Loads the program in a child (by security_load_filter) and makes the call there. Returns the
  * errno it gave, 0 for success, or minus the signal that ended the child. */
 static int call_under(struct seccomp_program *program, long (*call)(void *), void *arg)
 {
@@ -86,8 +87,9 @@ static int call_under(struct seccomp_program *program, long (*call)(void *), voi
         credentials.uid = (uint32_t)getuid();
         credentials.gid = (uint32_t)getgid();
         shared->r = security_apply_credentials(&credentials, &step);
+        int listener;
         if (shared->r == 0)
-            shared->r = security_apply_seccomp(&plan, &step);
+            shared->r = security_load_filter(&plan, SECURITY_LAST, &listener, &step);
         if (shared->r == 0) {
             errno = 0;
             shared->error = call(arg) < 0 ? errno : 0;
@@ -426,8 +428,6 @@ static void test_unsupported_parts(void **state)
     struct oci_seccomp spec = {.default_action = SECCOMP_RET_ALLOW, .rules = &rule, .n_rules = 1};
 
     (void)state;
-    rule.action = SECCOMP_RET_USER_NOTIF;
-    refuse(&spec, ERROR_UNSUPPORTED, "SCMP_ACT_NOTIFY");
     rule.action = 0x12340000;
     refuse(&spec, ERROR_UNSUPPORTED, "the kernel does not have it");
     rule.action = SECCOMP_RET_ERRNO;
@@ -448,11 +448,6 @@ static void test_unsupported_parts(void **state)
 
     spec.flags = 1u << 3; /* NEW_LISTENER */
     refuse(&spec, ERROR_UNSUPPORTED, "linux.seccomp.flags");
-    spec.flags = 1u << 5;
-    refuse(&spec, ERROR_UNSUPPORTED, "WAIT_KILLABLE_RECV");
-    spec.flags = 0;
-    spec.default_action = SECCOMP_RET_USER_NOTIF;
-    refuse(&spec, ERROR_UNSUPPORTED, "SCMP_ACT_NOTIFY");
 }
 
 static void test_contradiction_is_an_error(void **state)
@@ -639,7 +634,56 @@ static void test_flags_reach_the_kernel(void **state)
     seccomp_program_done(&program);
 }
 
-/* Without no_new_privileges the filter goes in while CAP_SYS_ADMIN is still there. */
+/* Whether the stage loads the plan's filter: 'y', 'n', or 'e' where the kernel refuses it. */
+static char loads_at(const struct security_plan *plan, enum security_stage stage)
+{
+    int status, listener = 0;
+    enum security_step step = 0;
+
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        if (prctl(PR_SET_NO_NEW_PRIVS, plan->no_new_privileges, 0, 0, 0) < 0 &&
+            plan->no_new_privileges)
+            _exit(3);
+        if (security_load_filter(plan, stage, &listener, &step) < 0)
+            _exit(step == SECURITY_SECCOMP ? 2 : 3);
+        if (listener != -EBADF)
+            _exit(3);
+        _exit(call_mkdir(NULL) == -1 && errno == EXDEV);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return "nye?"[WEXITSTATUS(status)];
+}
+
+/* Without no_new_privileges the filter goes in while CAP_SYS_ADMIN is still there, with it at the very end. */
+static void test_each_filter_has_its_stage(void **state)
+{
+    struct oci_seccomp_rule rule = {.names = names("mkdir", NULL),
+                                    .action = SECCOMP_RET_ERRNO,
+                                    .has_errno = true,
+                                    .errno_ret = EXDEV};
+    struct oci_seccomp spec = {.default_action = SECCOMP_RET_ALLOW, .rules = &rule, .n_rules = 1};
+    struct security_plan plan = {.no_new_privileges = true, .seccomp = compile(&spec)};
+
+    (void)state;
+    assert_int_equal(loads_at(&plan, SECURITY_EARLY), 'n');
+    assert_int_equal(loads_at(&plan, SECURITY_READY), 'n');
+    assert_int_equal(loads_at(&plan, SECURITY_LAST), 'y');
+    plan.no_new_privileges = false;
+    assert_int_equal(loads_at(&plan, SECURITY_EARLY), geteuid() == 0 ? 'y' : 'e');
+    assert_int_equal(loads_at(&plan, SECURITY_READY), 'n');
+    assert_int_equal(loads_at(&plan, SECURITY_LAST), 'n');
+    plan.seccomp.len = 0; /* what the kernel refuses */
+    assert_int_equal(loads_at(&plan, SECURITY_EARLY), 'e');
+    plan.seccomp.len = 1;
+    security_plan_done(&plan);
+    assert_null(plan.seccomp.filter);
+    assert_int_equal(loads_at(&plan, SECURITY_EARLY), 'n');
+}
+
+/* The credentials that come after an early filter. */
 static void test_without_no_new_privileges(void **state)
 {
     struct oci_seccomp_rule rule = {.names = names("mkdir", NULL), .action = SECCOMP_RET_ERRNO};
@@ -661,11 +705,12 @@ static void test_without_no_new_privileges(void **state)
     assert_true(pid >= 0);
     if (pid == 0) {
         enum security_step step;
-        if (security_apply_credentials(&plan, &step) < 0)
+        int listener;
+        if (security_load_filter(&plan, SECURITY_EARLY, &listener, &step) < 0)
             _exit(1);
-        if (call_mkdir(NULL) != -1 || errno != EPERM)
+        if (security_apply_credentials(&plan, &step) < 0)
             _exit(2);
-        if (security_apply_seccomp(&plan, &step) < 0)
+        if (call_mkdir(NULL) != -1 || errno != EPERM)
             _exit(3);
         _exit(getuid() == 1000 ? 0 : 4);
     }
@@ -697,6 +742,7 @@ int main(void)
         cmocka_unit_test(test_contradiction_is_an_error),
         cmocka_unit_test(test_a_filter_that_is_too_long),
         cmocka_unit_test(test_flags_reach_the_kernel),
+        cmocka_unit_test(test_each_filter_has_its_stage),
         cmocka_unit_test(test_without_no_new_privileges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 OR MIT */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "cgroup/cgroup.h"
+#include "oci/spec.h"
+
+/* A container's own cgroup: chosen before anything exists, made with its limits and its devices, taken
+ * away again when a later step fails. */
+
+/* Whether a container may run without a cgroup of its own where the caller may make none (--rootless). */
+enum cgroup_need {
+    CGROUP_NEED_AUTO, /* an ordinary user, or the root of a user namespace, may go without */
+    CGROUP_NEED_NONE, /* as if one were: true */
+    CGROUP_NEED_OWN,  /* never: false */
+};
+
+struct container_cgroup {
+    struct cgroup_host host;
+    char *path; /* NULL: none, see above */
+    int fd;     /* O_PATH; -EBADF until it is made */
+    bool made;
+    bool unlimited_caller; /* the caller is root of the initial user namespace */
+    bool may_go_without;
+};
+#define CONTAINER_CGROUP_NONE                                                                      \
+    {                                                                                              \
+        .fd = -EBADF                                                                               \
+    }
+void container_cgroup_done(struct container_cgroup *c);
+
+/* Chooses the path (linux.cgroupsPath, or /nucleus/ID). */
+int container_cgroup_plan(struct container_cgroup *c, const struct oci_spec *spec, const char *id,
+                          enum cgroup_need need, struct error *e);
+
+/* Makes it. Where a caller that may go without is not let, and the spec asks for no limit, there is none:
+ * path becomes NULL, with a warning. */
+int container_cgroup_make(struct container_cgroup *c, const struct oci_spec *spec, struct error *e);
+
+/* linux.resources and the device rules; with a user namespace of the container's own the cgroup is
+ * delegated to its root. Without a cgroup nothing. */
+int container_cgroup_limit(struct container_cgroup *c, const struct oci_spec *spec, struct error *e);
+
+/* The device rules alone. A caller that is not root of the initial user namespace may attach no program,
+ * and needs none: the kernel lets nobody in there make a device node, or open one on a mount made in
+ * there. */
+int container_cgroup_limit_devices(const struct container_cgroup *c, const struct oci_spec *spec,
+                                   struct error *e);
+
+/* Kills what is in it and removes it, if it was made. */
+void container_cgroup_undo(struct container_cgroup *c);
