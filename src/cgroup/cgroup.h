@@ -75,7 +75,7 @@ int cgroup_signal_all(const char *path, int sig, struct error *e);
 int cgroup_pids(const char *path, pid_t **ret, size_t *ret_n, struct error *e);
 
 /* cgroup.freeze, then waits on cgroup.events until "frozen" says so, at most timeout_ms. When a
- * freeze times out it is undone. */
+ * freeze times out it is undone. To thaw one that is gone is fine. */
 int cgroup_freeze(const char *path, bool freeze, int timeout_ms, struct error *e);
 /* Waits until somebody else thaws it, for as long as that takes. A cgroup that is gone is not frozen. */
 int cgroup_await_thaw(const char *path, struct error *e);

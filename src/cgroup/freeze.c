@@ -48,7 +48,7 @@ static int thaw_timed_out(const char *path, struct error *e)
                      "the kernel still says frozen 1");
 }
 
-int cgroup_freeze(const char *path, bool freeze, int timeout_ms, struct error *e)
+static int set_frozen(const char *path, bool freeze, int timeout_ms, struct error *e)
 {
     const char *step = freeze ? "freeze the cgroup" : "thaw the cgroup";
     int64_t deadline = cgroup_deadline(timeout_ms);
@@ -70,6 +70,20 @@ int cgroup_freeze(const char *path, bool freeze, int timeout_ms, struct error *e
     if (r < 0 && freeze)
         (void)file_write_at(fd, "cgroup.freeze", "0");
     return r < 0 ? error_set(e, ERROR_CGROUP, -r, step, path, NULL, NULL) : 0;
+}
+
+int cgroup_freeze(const char *path, bool freeze, int timeout_ms, struct error *e)
+{
+    struct error why = {0};
+    int r = set_frozen(path, freeze, timeout_ms, &why);
+
+    /* systemd removes a scope as soon as the last process in it has ended. */
+    if (r < 0 && !freeze && access(path, F_OK) < 0 && errno == ENOENT)
+        r = 0;
+    if (r < 0 && e)
+        error_move(e, &why);
+    error_done(&why);
+    return r;
 }
 
 int cgroup_await_thaw(const char *path, struct error *e)

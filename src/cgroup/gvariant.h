@@ -7,10 +7,10 @@
 
 #include "base/macros.h"
 
-/* Values of D-Bus and their text format (https://docs.gtk.org/glib/gvariant-text-format.html), which is
- * what annotations give systemd's properties in: "uint64 5", "'text'", "['a', 'b']", "@as []",
- * "[('/dev/sda', uint64 100)]". Dictionaries, maybe types, byte strings and handles are not read: no
- * property of a unit has one. */
+/* Values of D-Bus and their text format (https://docs.gtk.org/glib/gvariant-text-format.html),
+ * which is what annotations give systemd's properties in: "uint64 5", "'text'", "['a', 'b']", "@as
+ * []", "[('/dev/sda', uint64 100)]". Dictionaries, maybe types, byte strings and handles are not
+ * read: no property of a unit has one. */
 struct gvariant {
     char *type; /* D-Bus signature of one complete type: "t", "as", "a(st)" */
     union {
@@ -24,8 +24,8 @@ struct gvariant {
     size_t n_items;
 };
 
-/* -EINVAL; *ret_why is then newly allocated, and says what is wrong and where. What is read can be sent,
- * but for the syntax of object paths and signatures, which is the library's to check. */
+/* -EINVAL; *ret_why is then newly allocated, and says what is wrong and where. What is read can be
+ * sent, but for the syntax of object paths and signatures, which is the library's to check. */
 int gvariant_parse(const char *text, struct gvariant *ret, char **ret_why);
 void gvariant_done(struct gvariant *v);
 #define _cleanup_gvariant_ _cleanup_(gvariant_done)

@@ -34,7 +34,8 @@ struct sdbus_functions {
 };
 extern struct sdbus_functions sdbus;
 
-/* Fills the table; the second time nothing. ERROR_CGROUP with a remedy where there is no libsystemd. */
+/* Fills the table; the second time nothing. ERROR_CGROUP with a remedy where there is no
+ * libsystemd. */
 int sdbus_load(struct error *e);
 /* From another name, for tests. */
 int sdbus_load_from(const char *soname, struct error *e);

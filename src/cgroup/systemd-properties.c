@@ -133,8 +133,8 @@ static int add_cpu_max(const struct context *c, const char *value)
     if (r < 0)
         return r;
     if (quota != CGROUP_NO_LIMIT) {
-        /* systemd keeps it as whole percents of a CPU. Rounded up, so that it never gives less than what
-         * was asked for: that stands in the file. */
+        /* systemd keeps it as whole percents of a CPU. Rounded up, so that it never gives less than
+         * what was asked for: that stands in the file. */
         const uint64_t percent = USEC_PER_SEC / 100;
         per_second = num_mul_div(quota, USEC_PER_SEC, period);
         uint64_t rest = per_second % percent;
@@ -146,7 +146,8 @@ static int add_cpu_max(const struct context *c, const char *value)
     return 0;
 }
 
-/* A weight, which io.weight has as "default 100" or "100". What is set for one device has no property. */
+/* A weight, which io.weight has as "default 100" or "100". What is set for one device has no
+ * property. */
 static int add_weight(const struct context *c, const char *value)
 {
     const char *number = str_after(value, "default ");

@@ -17,6 +17,6 @@ struct systemd_property {
 struct systemd_property *systemd_property_put(struct cgroup_systemd_properties *p, const char *name,
                                               struct gvariant value);
 
-/* A list like "0-3,7" as systemd has sets of CPUs and memory nodes: bit n is bit n % 8 of byte n / 8
- * ("ay"). "" is the empty one. -EINVAL, -ERANGE from 8192 on. */
+/* A list like "0-3,7" as systemd has sets of CPUs and memory nodes: bit n is bit n % 8 of byte n /
+ * 8 ("ay"). "" is the empty one. -EINVAL, -ERANGE from 8192 on. */
 int systemd_parse_set(const char *list, struct gvariant *ret);

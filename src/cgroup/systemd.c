@@ -75,6 +75,10 @@ static int call_failed(struct error *e, const sd_bus_error *err, int r, const ch
          "run as root, or rootless with a user manager of your own"},
         {"org.freedesktop.DBus.Error.InvalidArgs", ERROR_CONFIG,
          "check the limits and the annotations org.systemd.property.*"},
+        /* sd-bus' word for a value of another type than was asked for */
+        {"System.Error.ENXIO", ERROR_CONFIG,
+         "look up the types of the annotations org.systemd.property.* (systemctl show, busctl "
+         "introspect)"},
         {"org.freedesktop.DBus.Error.PropertyReadOnly", ERROR_CONFIG,
          "check the annotations org.systemd.property.*; this systemd may be too old for one"},
     };
@@ -86,9 +90,12 @@ static int call_failed(struct error *e, const sd_bus_error *err, int r, const ch
             code = rows[i].code;
             remedy = rows[i].remedy;
         }
-    if (err->name)
-        return error_set(e, code, -r, step, unit, remedy, "systemd says: %s",
-                         err->message ? err->message : err->name);
+    if (err->name) {
+        const char *text = err->message && *err->message ? err->message : err->name;
+        size_t n = strlen(text);
+        return error_set(e, code, -r, step, unit, remedy, "systemd says: %.*s",
+                         (int)(text[n - 1] == '.' ? n - 1 : n), text);
+    }
     return error_set(e, code, -r, step, unit,
                      "check that systemd and its D-Bus answer (busctl status)", NULL);
 }
@@ -164,26 +171,25 @@ static int append_container(sd_bus_message *m, char kind, const char *content,
     return r < 0 ? r : sdbus.message_close_container(m);
 }
 
-/* sd_bus_message_append_basic(3) takes a pointer to the C type that is as wide as the D-Bus type. */
+/* sd_bus_message_append_basic(3) takes a pointer to the C type that is as wide as the D-Bus one. */
 static int append_basic(sd_bus_message *m, const struct gvariant *v)
 {
-    const union {
-        int boolean;
-        uint8_t y;
-        int16_t n;
-        uint16_t q;
-        int32_t i;
-        uint32_t u;
-    } b = {.boolean = v->boolean}, y = {.y = (uint8_t)v->number}, n = {.n = (int16_t)v->integer},
-      q = {.q = (uint16_t)v->number}, i = {.i = (int32_t)v->integer},
-      u = {.u = (uint32_t)v->number};
     const struct {
         char type;
         const void *value;
     } rows[] = {
-        {'b', &b},       {'y', &y},        {'n', &n},          {'q', &q},
-        {'i', &i},       {'u', &u},        {'x', &v->integer}, {'t', &v->number},
-        {'d', &v->real}, {'s', v->string}, {'o', v->string},   {'g', v->string},
+        {'b', &(int){v->boolean}},
+        {'y', &(uint8_t){(uint8_t)v->number}},
+        {'n', &(int16_t){(int16_t)v->integer}},
+        {'q', &(uint16_t){(uint16_t)v->number}},
+        {'i', &(int32_t){(int32_t)v->integer}},
+        {'u', &(uint32_t){(uint32_t)v->number}},
+        {'x', &v->integer},
+        {'t', &v->number},
+        {'d', &v->real},
+        {'s', v->string},
+        {'o', v->string},
+        {'g', v->string},
     };
 
     for (size_t k = 0; k < ARRAY_SIZE(rows); k++)
@@ -239,8 +245,8 @@ static unsigned version_for(struct connection *c, const struct cgroup_systemd_pr
     return 0;
 }
 
-/* "a(sv)": of `own` those that `p` does not have, then `p`. What this systemd is too old for is left out: it
- * does not know the file either, and leaves it as it is written. */
+/* "a(sv)": of `own` those that `p` does not have, then `p`. What this systemd is too old for is
+ * left out: it does not know the file either, and leaves it as it is written. */
 static int append_properties(struct connection *c, sd_bus_message *m,
                              const struct cgroup_systemd_properties *own,
                              const struct cgroup_systemd_properties *p)

@@ -36,6 +36,7 @@ struct restore_options {
     const char *work_path; /* as above */
     const char *pid_file, *console_socket;
     bool keep_console; /* as in container_create_options */
+    bool systemd_cgroup; /* likewise */
     bool tcp_established, ext_unix_sk, shell_job, file_locks;
     const char *criu;
 };

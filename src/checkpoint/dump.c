@@ -177,6 +177,7 @@ static int inspect(struct dump *d, struct error *e)
     int r = container_load_spec(d->store, d->s, &d->spec, e);
     if (r == 0)
         r = rootfs_plan_make(d->spec, d->s->bundle_path, &d->plan, e);
+    d->plan.cgroup_path = d->s->cgroup_path;
     if (r == 0)
         r = find_externals(d, e);
     if (r == 0)

@@ -210,7 +210,8 @@ static int add_mount(struct restore *r, const char *key, const char *source, str
 {
     if (external_source(r, key))
         return 0;
-    char *value = realpath(source, NULL);
+    /* The container's own cgroup is canonical, and not there yet. */
+    char *value = streq_ptr(r->cgroup.path, source) ? mem_strdup(source) : realpath(source, NULL);
     if (!value)
         return error_set(e, ERROR_CONFIG, errno, "open source of bind mount", source,
                          "make it, or restore with a bundle that has the mount elsewhere", NULL);
@@ -293,6 +294,11 @@ static int plan_bundle(struct restore *r, struct error *e)
     ret = rootfs_plan_make(r->spec, r->bundle, &r->plan, e);
     if (ret < 0)
         return ret;
+    ret = container_cgroup_plan(&r->cgroup, r->spec, r->id, CGROUP_NEED_OWN,
+                                r->o->systemd_cgroup, e);
+    if (ret < 0)
+        return ret;
+    r->plan.cgroup_path = r->cgroup.path;
     ret = rootfs_make_mountpoints(&r->plan, r->plan.root_fd, e);
     if (ret < 0)
         return ret;
@@ -350,8 +356,13 @@ static void take_back_tmp(struct restore *r)
 /* The bundle's limits, then those of the moment of the checkpoint (`update` may have changed them), C13. */
 static int make_cgroup(struct restore *r, struct error *e)
 {
-    int ret = container_cgroup_make(&r->cgroup, r->spec, e);
+    int ret = container_cgroup_make(&r->cgroup, r->spec, r->id, e);
 
+    if (ret < 0)
+        return ret;
+    free(r->state->cgroup_path);
+    r->state->cgroup_path = mem_strdup(r->cgroup.path);
+    r->plan.cgroup_path = r->cgroup.path;
     if (ret == 0)
         ret = cgroup_apply_resources(&r->cgroup.host, r->cgroup.path, &r->spec->resources, e);
     if (ret == 0 && r->has_metadata && r->metadata.has_limits)
@@ -364,10 +375,6 @@ static int prepare(struct restore *r, struct error *e)
     int ret = stdio_hand_over(&r->record.stdio, r->sealed, &r->handover, e);
     if (ret < 0)
         return ret;
-    ret = container_cgroup_plan(&r->cgroup, r->spec, r->id, CGROUP_NEED_OWN, e);
-    if (ret < 0)
-        return ret;
-
     r->state = container_new_record(r->id, r->name, r->bundle, r->spec, r->cgroup.path);
     if (r->has_metadata) {
         uint64_t millicores;
@@ -383,6 +390,8 @@ static int prepare(struct restore *r, struct error *e)
             r->state->cpu_limit = millicores;
         }
     }
+    if (r->cgroup.systemd)
+        r->state->systemd_unit = mem_strdup(r->cgroup.unit.name);
     ret = store_save(r->store, r->state, e);
     if (ret < 0)
         return ret;
@@ -589,6 +598,7 @@ static int run_criu(struct restore *r, struct error *e)
     int ret = guardian_start(&r->guardian, undo_restore, r, e);
     if (ret == 0)
         ret = criu_spawn(&how, false, &r->swrk, e);
+    container_cgroup_settled(&r->cgroup);
     if (ret == 0)
         ret = criu_restore(&r->swrk, &options, r->work.dir, on_notify, r, &pid, e);
     if (ret == 0 && r->process.pid <= 0)

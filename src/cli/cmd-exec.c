@@ -9,8 +9,8 @@
 enum { STATUS_NOT_RUN = 126, STATUS_NOT_FOUND = 127, STATUS_FAILED = 255 };
 
 struct values {
-    const char *process, *cwd, *user, *pid_file, *console_socket, *pidfd_socket, *preserve_fds, *cgroup,
-        *apparmor, *process_label;
+    const char *process, *cwd, *user, *pid_file, *console_socket, *pidfd_socket, *preserve_fds,
+        *cgroup, *apparmor, *process_label;
     char **env, **additional_gids, **caps;
     bool tty, detach, no_new_privs, ignore_paused;
 };
@@ -30,7 +30,8 @@ static const struct option_def options[] = {
     {0, "no-new-privs", OPTION_FLAG, VALUE(no_new_privs), NULL, "let it gain no rights by execve"},
     {0, "apparmor", OPTION_STRING, VALUE(apparmor), "PROFILE", "its AppArmor profile"},
     {0, "process-label", OPTION_STRING, VALUE(process_label), "LABEL", "its SELinux label"},
-    {0, "cgroup", OPTION_STRING, VALUE(cgroup), "PATH", "a cgroup below the container's, which exists"},
+    {0, "cgroup", OPTION_STRING, VALUE(cgroup), "PATH",
+     "a cgroup below the container's, which exists"},
     {0, "preserve-fds", OPTION_STRING, VALUE(preserve_fds), "N",
      "hand descriptors 3 to 3 + N - 1 to the program"},
     {0, "ignore-paused", OPTION_FLAG, VALUE(ignore_paused), NULL,
@@ -73,19 +74,20 @@ static int run(const struct command_context *ctx, const void *values, char *cons
     char *const *words = args + 1 + (args[1] && streq(args[1], "--"));
     struct container_exec_options o = {
         .ref = args[0],
-        .process = {
-            .file = v->process,
-            .args = words,
-            .cwd = v->cwd,
-            .user = v->user,
-            .env = v->env,
-            .additional_gids = v->additional_gids,
-            .caps = v->caps,
-            .apparmor = v->apparmor,
-            .selinux = v->process_label,
-            .terminal = v->tty,
-            .no_new_privs = v->no_new_privs,
-        },
+        .process =
+            {
+                .file = v->process,
+                .args = words,
+                .cwd = v->cwd,
+                .user = v->user,
+                .env = v->env,
+                .additional_gids = v->additional_gids,
+                .caps = v->caps,
+                .apparmor = v->apparmor,
+                .selinux = v->process_label,
+                .terminal = v->tty,
+                .no_new_privs = v->no_new_privs,
+            },
         .cgroup = v->cgroup,
         .pid_file = v->pid_file,
         .console_socket = v->console_socket,
@@ -106,10 +108,11 @@ const struct command command_exec = {
     .name = "exec",
     .usage = "[options] ID [--] PROGRAM [ARGUMENT…]",
     .summary = "Run another program in a container",
-    .details = "Everything behind ID is the program's. What is not said by options or a file is as in\n"
-               "the container's config.json. The exit status is the program's, or 128 + the signal that\n"
-               "ended it; 127 where it was not found, 126 where it could not be run, 255 where nucleus\n"
-               "failed.",
+    .details =
+        "Everything behind ID is the program's. What is not said by options or a file is as in\n"
+        "the container's config.json. The exit status is the program's, or 128 + the signal that\n"
+        "ended it; 127 where it was not found, 126 where it could not be run, 255 where nucleus\n"
+        "failed.",
     .options = options,
     .values_size = sizeof(struct values),
     .min_args = 1,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 #include <json-c/json.h>
 
-#include "base/mem.h"
+#include "base/str.h"
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "oci/names.h"
@@ -64,6 +64,24 @@ static const char *seccomp_flag(size_t i)
     return name_of(oci_seccomp_flag(i));
 }
 
+static const char *memory_policy_mode(size_t i)
+{
+    return name_of(oci_memory_policy_mode(i));
+}
+
+static const char *memory_policy_flag(size_t i)
+{
+    return name_of(oci_memory_policy_flag(i));
+}
+
+static bool has_name(const char *(*name)(size_t), const char *wanted)
+{
+    for (size_t i = 0; name(i); i++)
+        if (streq(name(i), wanted))
+            return true;
+    return false;
+}
+
 static struct json_object *child(struct json_object *o, const char *key)
 {
     struct json_object *c = json_object_new_object();
@@ -83,8 +101,8 @@ static void add_cgroup(struct json_object *linux_)
 
     add_bool(c, "v1", false);
     add_bool(c, "v2", true);
-    add_bool(c, "systemd", false);
-    add_bool(c, "systemdUser", false);
+    add_bool(c, "systemd", true);
+    add_bool(c, "systemdUser", true);
     add_bool(c, "rdma", true);
 }
 
@@ -117,7 +135,11 @@ static void add_linux(struct json_object *o)
     add_bool(rdt, "enabled", true);
     add_bool(rdt, "schemata", true);
     add_bool(rdt, "monitoring", true);
-    add_bool(child(child(l, "mountExtensions"), "idmap"), "enabled", true);
+    struct json_object *policy = child(l, "memoryPolicy");
+    add_names(policy, "modes", memory_policy_mode);
+    add_names(policy, "flags", memory_policy_flag);
+    add_bool(child(child(l, "mountExtensions"), "idmap"), "enabled",
+             has_name(rootfs_option_name, "idmap"));
     add_bool(child(l, "netDevices"), "enabled", true);
 }
 
@@ -148,8 +170,11 @@ static int run(const struct command_context *ctx, const void *values, char *cons
     add_names(o, "mountOptions", rootfs_option_name);
     add_linux(o);
     add_annotations(o);
-    /* No annotation changes what nucleus does; org.criu.config is refused. */
-    json_object_object_add(o, "potentiallyUnsafeConfigAnnotations", json_object_new_array());
+    /* Those by which a config.json reaches what its other fields can't: here properties of its systemd
+     * unit. org.criu.config is refused. */
+    struct json_object *unsafe = json_object_new_array();
+    json_object_array_add(unsafe, json_object_new_string("org.systemd.property."));
+    json_object_object_add(o, "potentiallyUnsafeConfigAnnotations", unsafe);
     int r = output_json(o, true, e);
     json_object_put(o);
     return r;

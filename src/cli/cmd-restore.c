@@ -80,6 +80,7 @@ static int run(const struct command_context *ctx, const void *values, char *cons
         .work_path = v->work_path,
         .pid_file = v->pid_file,
         .console_socket = v->console_socket,
+        .systemd_cgroup = ctx->systemd_cgroup,
         .keep_console = !v->detach,
         .tcp_established = v->tcp_established,
         .ext_unix_sk = v->ext_unix_sk,

@@ -11,7 +11,7 @@
 extern const struct command command_checkpoint, command_create, command_delete, command_doctor,
     command_kill, command_list, command_restore, command_run, command_spec, command_start,
     command_state, command_verify, command_version, command_events, command_features, command_pause,
-    command_exec, command_ps, command_resume, command_stats;
+    command_exec, command_ps, command_resume, command_stats, command_update;
 
 /* The store as --root and the environment say. */
 int command_open_store(const struct command_context *ctx, bool for_writing, struct store *ret,

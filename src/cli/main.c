@@ -16,7 +16,7 @@ static const struct command *const commands[] = {
     &command_checkpoint, &command_create, &command_delete,   &command_doctor, &command_events, &command_exec,
     &command_features,   &command_kill,   &command_list,     &command_pause,  &command_ps,
     &command_restore,    &command_resume, &command_run,      &command_spec,   &command_start,
-    &command_state,      &command_stats,  &command_verify,   &command_version,
+    &command_state,      &command_stats,  &command_update, &command_verify,   &command_version,
 };
 
 struct global_values {

@@ -22,8 +22,11 @@ const char *oci_capability_name(int cap) _const_;
 int oci_rlimit_parse(const char *name) _pure_;
 const char *oci_rlimit_name(int resource) _const_;
 
-/* The names that linux.seccomp may use, one after the other: NULL behind the last. */
+/* The names that linux.seccomp and linux.memoryPolicy may use, one after the other: NULL behind the
+ * last. */
 const struct oci_name *oci_seccomp_action(size_t i) _const_;       /* SECCOMP_RET_* */
 const struct oci_name *oci_seccomp_operator(size_t i) _const_;     /* enum oci_seccomp_op */
 const struct oci_name *oci_seccomp_architecture(size_t i) _const_; /* no value */
 const struct oci_name *oci_seccomp_flag(size_t i) _const_;         /* SECCOMP_FILTER_FLAG_* */
+const struct oci_name *oci_memory_policy_mode(size_t i) _const_;   /* MPOL_* */
+const struct oci_name *oci_memory_policy_flag(size_t i) _const_;   /* MPOL_F_* */

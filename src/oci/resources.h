@@ -12,7 +12,8 @@
  * real-time budgets, network classes, …) is refused by the parser where it asks for something. Strings
  * and arrays are owned. */
 
-/* A number that may be absent. In the signed ones -1 means "no limit". */
+/* A number that may be absent. In the signed ones -1 means "no limit". Limits, shares, quota, period
+ * and weights that are 0 in the file are absent: so engines write "none", and so runc reads it. */
 struct oci_opt_i64 {
     bool set;
     int64_t value;
@@ -77,7 +78,7 @@ struct oci_rdma_limit {
 
 /* linux.resources.unified: a file of the cgroup v2 directory and what goes into it. */
 struct oci_unified {
-    char *file; /* "memory.high": no slash, not "cgroup.*" */
+    char *file; /* "memory.high": CONTROLLER.PARAMETER, no slash, not "cgroup.*" */
     char *value;
 };
 
@@ -86,7 +87,7 @@ struct oci_resources {
     size_t n_devices;
     struct oci_memory memory;
     struct oci_cpu cpu;
-    struct oci_opt_i64 pids_limit; /* 0 and below: no limit, as runc has it */
+    struct oci_opt_i64 pids_limit; /* as written; 0 and below: no limit */
     struct oci_io io;
     struct oci_hugepage_limit *hugepages;
     size_t n_hugepages;

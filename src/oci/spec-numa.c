@@ -12,32 +12,41 @@
 #define MPOL_WEIGHTED_INTERLEAVE 6
 #endif
 
+static const struct oci_name policy_modes[] = {
+    {"MPOL_DEFAULT", MPOL_DEFAULT},       {"MPOL_BIND", MPOL_BIND},
+    {"MPOL_INTERLEAVE", MPOL_INTERLEAVE}, {"MPOL_WEIGHTED_INTERLEAVE", MPOL_WEIGHTED_INTERLEAVE},
+    {"MPOL_PREFERRED", MPOL_PREFERRED},   {"MPOL_PREFERRED_MANY", MPOL_PREFERRED_MANY},
+    {"MPOL_LOCAL", MPOL_LOCAL},
+};
+
+static const struct oci_name policy_flags[] = {
+    {"MPOL_F_NUMA_BALANCING", MPOL_F_NUMA_BALANCING},
+    {"MPOL_F_RELATIVE_NODES", MPOL_F_RELATIVE_NODES},
+    {"MPOL_F_STATIC_NODES", MPOL_F_STATIC_NODES},
+};
+
+const struct oci_name *oci_memory_policy_mode(size_t i)
+{
+    return i < ARRAY_SIZE(policy_modes) ? &policy_modes[i] : NULL;
+}
+
+const struct oci_name *oci_memory_policy_flag(size_t i)
+{
+    return i < ARRAY_SIZE(policy_flags) ? &policy_flags[i] : NULL;
+}
+
 static int decode_mode(struct decoder *d, const struct json_at *at, void *out)
 {
-    static const struct oci_name names[] = {
-        {"MPOL_DEFAULT", MPOL_DEFAULT},
-        {"MPOL_BIND", MPOL_BIND},
-        {"MPOL_INTERLEAVE", MPOL_INTERLEAVE},
-        {"MPOL_WEIGHTED_INTERLEAVE", MPOL_WEIGHTED_INTERLEAVE},
-        {"MPOL_PREFERRED", MPOL_PREFERRED},
-        {"MPOL_PREFERRED_MANY", MPOL_PREFERRED_MANY},
-        {"MPOL_LOCAL", MPOL_LOCAL},
-    };
     uint64_t v = 0;
-    int r = decode_name(d, at, names, ARRAY_SIZE(names), &v);
+    int r = decode_name(d, at, policy_modes, ARRAY_SIZE(policy_modes), &v);
     *(int *)out |= (int)v;
     return r;
 }
 
 static int decode_flags(struct decoder *d, const struct json_at *at, void *out)
 {
-    static const struct oci_name names[] = {
-        {"MPOL_F_NUMA_BALANCING", MPOL_F_NUMA_BALANCING},
-        {"MPOL_F_RELATIVE_NODES", MPOL_F_RELATIVE_NODES},
-        {"MPOL_F_STATIC_NODES", MPOL_F_STATIC_NODES},
-    };
     uint64_t v = 0;
-    int r = decode_name_set(d, at, names, ARRAY_SIZE(names), &v);
+    int r = decode_name_set(d, at, policy_flags, ARRAY_SIZE(policy_flags), &v);
     *(int *)out |= (int)v;
     return r;
 }

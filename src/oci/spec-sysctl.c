@@ -46,7 +46,7 @@ static const struct sysctl_owner *find_owner(const char *key)
     for (size_t i = 0; i < ARRAY_SIZE(owners); i++) {
         const char *name = owners[i].key, *rest = str_after(key, name);
         bool below = name[strlen(name) - 1] == '.';
-        if (rest && (below ? *rest != '\0' : *rest == '\0'))
+        if (rest && (below || *rest == '\0'))
             return &owners[i];
     }
     return NULL;

@@ -86,8 +86,9 @@ struct oci_mount {
     char *source;      /* NULL: none */
     char **options;    /* as written */
     /* For the options idmap and ridmap: ids of the mount's files (container_id) and what they show as
-     * (host_id), config.md "uidMappings". Both or neither; without them idmap takes the container's
-     * own user namespace. */
+     * (host_id), config.md "uidMappings". Both or neither, and of a bind mount only; without them
+     * idmap takes the container's own user namespace, and given without either option they mean
+     * idmap. */
     struct oci_id_map *uid_maps, *gid_maps;
     size_t n_uid_maps, n_gid_maps;
 };
@@ -142,8 +143,8 @@ struct oci_seccomp {
     uint32_t flags;       /* SECCOMP_FILTER_FLAG_* */
     struct oci_seccomp_rule *rules;
     size_t n_rules;
-    /* AF_UNIX socket that gets the notify descriptor; there where, and only where, an action is
-     * SECCOMP_RET_USER_NOTIF. */
+    /* AF_UNIX socket that gets the notify descriptor: absolute, fits sun_path; there where, and only
+     * where, an action is SECCOMP_RET_USER_NOTIF. */
     char *listener_path, *listener_metadata;
 };
 
@@ -183,7 +184,7 @@ struct oci_device {
 
 /* linux.timeOffsets, for a new time namespace (time_namespaces(7)). */
 struct oci_time_offset {
-    bool set;
+    bool set; /* not zero */
     int64_t secs;
     uint32_t nanosecs; /* < 10^9 */
 };
@@ -201,8 +202,8 @@ struct oci_net_device {
 
 /* linux.intelRdt (resctrl(7)-less: Documentation/filesystems/resctrl.rst). */
 struct oci_intel_rdt {
-    char *clos_id;          /* NULL: the container's id */
-    char **schemata;        /* lines, as written; l3CacheSchema and memBwSchema are among them */
+    char *clos_id;   /* a directory's name; "/": the root group; NULL: the container's id */
+    char **schemata; /* lines in the order to write them: l3CacheSchema's, memBwSchema, schemata */
     bool enable_monitoring; /* a monitoring group of its own */
 };
 
@@ -224,6 +225,8 @@ struct oci_spec {
     char *namespace_paths[_OCI_NS_MAX];
     uint64_t joined_namespaces; /* CLONE_NEW* of these */
     struct oci_time_offset time_monotonic, time_boottime;
+    /* Of a new user namespace. With a joined one there may be some: engines give the namespace's own
+     * mappings along with its path. Whoever joins it compares them, and others are an error. */
     struct oci_id_map *uid_maps, *gid_maps;
     size_t n_uid_maps, n_gid_maps;
     char *cgroups_path; /* NULL: runtime's choice */
@@ -238,8 +241,11 @@ struct oci_spec {
     struct oci_resources resources;
     struct oci_device *devices;
     size_t n_devices;
-    struct oci_annotation *sysctls; /* key with dots, syntax checked and namespaced (see
-                                     * decode_check_linux) */
+    /* Each belongs to a namespace that is new or joined (that a joined one is not the host's is for
+     * whoever opens it to see). The key has dots between its components; a slash in it stands for a
+     * dot in a file's name, as sysctl(8) has it ("net.ipv4.conf.eth0/5.forwarding"). No component is
+     * empty, "." or "..". */
+    struct oci_annotation *sysctls;
     size_t n_sysctls;
     char *mount_label; /* SELinux context of the container's mounts */
     bool has_personality;

@@ -4,6 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -11,18 +16,21 @@
 #include "cgroup/devices.h"
 #include "cgroup/resources.h"
 #include "process/container.h"
+#include "process/idmap.h"
 #include "sys/process.h"
 
 void container_cgroup_done(struct container_cgroup *c)
 {
+    container_cgroup_settled(c);
     cgroup_host_done(&c->host);
+    cgroup_systemd_unit_done(&c->unit);
     free(c->path);
     c->path = NULL;
     c->fd = fd_close(c->fd);
 }
 
 int container_cgroup_plan(struct container_cgroup *c, const struct oci_spec *spec, const char *id,
-                          enum cgroup_need need, struct error *e)
+                          enum cgroup_need need, bool systemd, struct error *e)
 {
     c->unlimited_caller = geteuid() == 0 && sys_in_initial_user_namespace();
     c->may_go_without =
@@ -30,6 +38,9 @@ int container_cgroup_plan(struct container_cgroup *c, const struct oci_spec *spe
     int r = cgroup_host_probe(AT_FDCWD, &c->host, e);
     if (r < 0)
         return r;
+    c->systemd = systemd;
+    if (systemd)
+        return cgroup_systemd_unit_parse(spec->cgroups_path, id, !c->unlimited_caller, &c->unit, e);
     return cgroup_choose_path(&c->host, spec->cgroups_path, id, &c->path, e);
 }
 
@@ -48,8 +59,55 @@ static bool not_allowed(int r)
     return r == -EACCES || r == -EPERM || r == -EROFS;
 }
 
-int container_cgroup_make(struct container_cgroup *c, const struct oci_spec *spec, struct error *e)
+/* It ends with this process, or with all else that is killed in there. */
+static int make_stand_in(struct container_cgroup *c, pid_t *ret, struct error *e)
 {
+    pid_t parent = getpid(), pid = sys_clone3(0, -EBADF, &c->stand_in);
+
+    if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent)
+            _exit(EXIT_FAILURE);
+        sys_reset_signals();
+        (void)syscall(SYS_close_range, 0, ~0U, 0);
+        for (;;)
+            (void)pause();
+    }
+    if (pid < 0)
+        return error_errno(e, (int)pid, "make a process for the scope", NULL);
+    *ret = pid;
+    return 0;
+}
+
+void container_cgroup_settled(struct container_cgroup *c)
+{
+    siginfo_t si;
+
+    if (c->stand_in < 0)
+        return;
+    (void)sys_pidfd_send_signal(c->stand_in, SIGKILL);
+    while (waitid(P_PIDFD, (id_t)c->stand_in, &si, WEXITED) < 0 && errno == EINTR)
+        ;
+    c->stand_in = fd_close(c->stand_in);
+}
+
+static int make_scope(struct container_cgroup *c, const struct oci_spec *spec, const char *id,
+                      struct error *e)
+{
+    pid_t pid = 0;
+
+    if (!c->unlimited_caller)
+        return 0;
+    int r = make_stand_in(c, &pid, e);
+    return r < 0 ? r : container_cgroup_start(c, spec, id, pid, e);
+}
+
+int container_cgroup_make(struct container_cgroup *c, const struct oci_spec *spec, const char *id,
+                          struct error *e)
+{
+    if (c->systemd)
+        return make_scope(c, spec, id, e);
+
     struct error why = {0};
     int r = cgroup_create(&c->host, c->path, &c->fd, &why);
 
@@ -69,6 +127,56 @@ int container_cgroup_make(struct container_cgroup *c, const struct oci_spec *spe
     return 0;
 }
 
+static int plan_properties(const struct oci_spec *spec, struct cgroup_systemd_properties *p,
+                           struct error *e)
+{
+    _cleanup_writes_ struct cgroup_writes limits = {0};
+    int r = cgroup_plan_resources(&spec->resources, &limits, e);
+
+    if (r == 0)
+        r = cgroup_systemd_add_limits(p, &limits, NULL, e);
+    return r < 0 ? r : cgroup_systemd_add_annotations(p, spec->annotations, spec->n_annotations, e);
+}
+
+int container_cgroup_start(struct container_cgroup *c, const struct oci_spec *spec, const char *id,
+                           pid_t pid, struct error *e)
+{
+    _cleanup_systemd_properties_ struct cgroup_systemd_properties properties = {0};
+    int r = plan_properties(spec, &properties, e);
+
+    if (r < 0)
+        return r;
+    /* Also where it fails half-way there may be a scope. */
+    c->made = true;
+    r = cgroup_systemd_start(&c->host, &c->unit, id, pid, &properties, &c->path, e);
+    if (r < 0)
+        return r;
+    c->fd = open(c->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (c->fd < 0)
+        return error_set(e, ERROR_CGROUP, errno, "open the cgroup that systemd made", c->path, NULL,
+                         NULL);
+    return 0;
+}
+
+/* A container that can write to its /sys/fs/cgroup is to own what it writes to. */
+static int delegate(const struct container_cgroup *c, const struct oci_spec *spec, struct error *e)
+{
+    bool writable = false;
+
+    for (size_t i = 0; i < spec->n_mounts; i++) {
+        const struct oci_mount *m = &spec->mounts[i];
+        if (m->type && (streq(m->type, "cgroup") || streq(m->type, "cgroup2")))
+            writable = !strv_contains(m->options, "ro");
+    }
+    if (!writable || !(spec->new_namespaces & CLONE_NEWUSER))
+        return 0;
+    uint32_t uid, gid;
+    if (!idmap_to_host(spec->uid_maps, spec->n_uid_maps, 0, &uid) ||
+        !idmap_to_host(spec->gid_maps, spec->n_gid_maps, 0, &gid))
+        return 0;
+    return cgroup_delegate(c->fd, uid, gid, e);
+}
+
 int container_cgroup_limit_devices(const struct container_cgroup *c, const struct oci_spec *spec,
                                    struct error *e)
 {
@@ -82,12 +190,30 @@ int container_cgroup_limit(struct container_cgroup *c, const struct oci_spec *sp
     if (!c->path)
         return 0;
     int r = cgroup_apply_resources(&c->host, c->path, &spec->resources, e);
+    if (r == 0)
+        r = delegate(c, spec, e);
     return r < 0 ? r : container_cgroup_limit_devices(c, spec, e);
 }
 
 void container_cgroup_undo(struct container_cgroup *c)
 {
     if (c->made)
-        (void)cgroup_remove(&c->host, c->path, true, CONTAINER_KILL_TIMEOUT_MS, NULL);
+        (void)container_cgroup_remove(c->path, c->systemd ? c->unit.name : NULL, NULL);
     c->made = false;
+}
+
+int container_cgroup_remove(const char *path, const char *systemd_unit, struct error *e)
+{
+    struct cgroup_host host = {0};
+    int r = path ? cgroup_kill(path, CONTAINER_KILL_TIMEOUT_MS, e) : 0;
+
+    if (r == 0 && systemd_unit)
+        r = cgroup_systemd_stop(systemd_unit, geteuid() != 0 || !sys_in_initial_user_namespace(), e);
+    if (r < 0 || !path)
+        return r;
+    r = cgroup_host_probe(AT_FDCWD, &host, e);
+    if (r == 0)
+        r = cgroup_remove(&host, path, true, CONTAINER_KILL_TIMEOUT_MS, e);
+    cgroup_host_done(&host);
+    return r;
 }

@@ -327,12 +327,8 @@ static int tear_down(const struct store *store, const struct state *s, struct er
     int anothers = live.running ? 0 : cgroup_is_anothers(store, s, e);
     if (anothers < 0)
         return anothers;
-    if (s->cgroup_path && !anothers) {
-        struct cgroup_host host = {0};
-        int r = cgroup_host_probe(AT_FDCWD, &host, e);
-        if (r == 0)
-            r = cgroup_remove(&host, s->cgroup_path, true, CONTAINER_KILL_TIMEOUT_MS, e);
-        cgroup_host_done(&host);
+    if (!anothers) {
+        int r = container_cgroup_remove(s->cgroup_path, s->systemd_unit, e);
         if (r < 0)
             return r;
     }

@@ -36,6 +36,47 @@ int container_check_preserved(unsigned n, struct error *e)
     return 0;
 }
 
+/* A namespace joined by path can be the runtime's own: what is set there is set for the host. */
+static int refuse_host_namespace(enum oci_namespace_type type, const char *what, struct error *e)
+{
+    _cleanup_free_ char *why = str_printf("linux.namespaces names the runtime's own namespace of type %s, "
+                                          "so it would be set on the host", oci_namespace_name(type));
+    return error_set(e, ERROR_CONFIG, EINVAL, "use", what,
+                     "give the container a namespace of its own, or leave it out", "%s", why);
+}
+
+static bool is_hosts(const struct creation *c, enum oci_namespace_type type)
+{
+    return c->config.spec->namespace_paths[type] &&
+           !(c->joined.flags & oci_namespace_flag(type));
+}
+
+static int check_host_namespaces(const struct creation *c, struct error *e)
+{
+    /* The parser has seen to it that no other keys are there. The first that matches counts. */
+    static const struct {
+        const char *prefix;
+        enum oci_namespace_type type;
+    } kinds[] = {
+        {"net", OCI_NS_NETWORK},          {"kernel.domainname", OCI_NS_UTS},
+        {"kernel/domainname", OCI_NS_UTS}, {"kernel", OCI_NS_IPC},
+        {"fs", OCI_NS_IPC},               {"user", OCI_NS_USER},
+    };
+    const struct oci_spec *spec = c->config.spec;
+
+    if (is_hosts(c, OCI_NS_UTS) && (spec->hostname || spec->domainname))
+        return refuse_host_namespace(OCI_NS_UTS, spec->hostname ? "hostname" : "domainname", e);
+    for (size_t i = 0; i < spec->n_sysctls; i++)
+        for (size_t k = 0; k < ARRAY_SIZE(kinds); k++) {
+            if (!str_after(spec->sysctls[i].key, kinds[k].prefix))
+                continue;
+            if (is_hosts(c, kinds[k].type))
+                return refuse_host_namespace(kinds[k].type, spec->sysctls[i].key, e);
+            break;
+        }
+    return 0;
+}
+
 static int plan_ids(struct creation *c, struct error *e)
 {
     const struct oci_spec *spec = c->config.spec;
@@ -56,6 +97,7 @@ static int plan_procfd(struct creation *c, struct error *e)
     const struct oci_spec *spec = c->config.spec;
 
     if (!(spec->new_namespaces & (CLONE_NEWUSER | CLONE_NEWTIME)) &&
+        !(spec->joined_namespaces & CLONE_NEWUSER) &&
         !spec->process->has_oom_score_adj && spec->n_net_devices == 0 && c->sysctls.n == 0 &&
         !program_needs_proc(&c->init.program))
         return 0;
@@ -139,15 +181,21 @@ int creation_plan(struct creation *c, struct error *e)
     if (r == 0)
         r = namespaces_open(spec, &c->joined, e);
     if (r == 0)
+        r = check_host_namespaces(c, e);
+    if (r == 0)
         r = rootfs_plan_make(spec, c->bundle, &c->rootfs, e);
+    c->rootfs.no_pivot = c->o->no_pivot;
     if (r == 0)
         r = security_plan(p, spec->seccomp, &c->security, e);
+    if (r == 0)
+        security_plan_grant(&c->security, oci_spec_isolates(spec, CLONE_NEWUSER));
     if (r == 0)
         r = security_check_mount_label("/sys", spec->mount_label, e);
     if (r == 0)
         r = plan_ids(c, e);
     if (r == 0)
-        r = container_cgroup_plan(&c->cgroup, spec, c->o->id, c->o->cgroup_need, e);
+        r = container_cgroup_plan(&c->cgroup, spec, c->o->id, c->o->cgroup_need,
+                                  c->o->systemd_cgroup, e);
     if (r == 0)
         r = sysctl_plan_make(spec->sysctls, spec->n_sysctls, &c->sysctls, e);
     if (r < 0)

@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "process/channel.h"
 #include "process/console.h"
 #include "process/netdevices.h"
@@ -115,15 +116,15 @@ static int make_fifos(struct creation *c, struct error *e)
 static int make_cgroup(struct creation *c, struct error *e)
 {
     const struct oci_spec *spec = c->config.spec;
-    int r = container_cgroup_make(&c->cgroup, spec, e);
-
+    int r = container_cgroup_make(&c->cgroup, spec, c->o->id, e);
     if (r == 0)
         r = container_cgroup_limit(&c->cgroup, spec, e);
-    if (r == 0 && !c->cgroup.path) {
-        free(c->record->cgroup_path);
-        c->record->cgroup_path = NULL;
-    }
-    return r;
+    if (r < 0)
+        return r;
+    free(c->record->cgroup_path);
+    c->record->cgroup_path = mem_strdup(c->cgroup.path);
+    c->rootfs.cgroup_path = c->cgroup.path;
+    return 0;
 }
 
 /* Room for the texts; the pid, which is not known yet, makes them longer by its digits. */
@@ -153,12 +154,26 @@ static int fill_hook_states(struct creation *c, struct error *e)
     return r;
 }
 
+/* Of an ordinary user's own systemd; the process waits. */
+static int start_scope(struct creation *c, struct error *e)
+{
+    if (!c->cgroup.systemd || c->cgroup.path)
+        return 0;
+    int r = container_cgroup_start(&c->cgroup, c->config.spec, c->o->id, c->process.pid, e);
+    if (r < 0)
+        return r;
+    c->record->cgroup_path = mem_strdup(c->cgroup.path);
+    return container_cgroup_limit(&c->cgroup, c->config.spec, e);
+}
+
 /* The record first, then what it names: a `create` that is killed leaves nothing that nobody can
  * find again. */
 static int prepare(struct creation *c, struct error *e)
 {
     c->record =
         container_new_record(c->o->id, c->o->id, c->bundle, c->config.spec, c->cgroup.path);
+    if (c->cgroup.systemd)
+        c->record->systemd_unit = mem_strdup(c->cgroup.unit.name);
     int r = store_save(c->store, c->record, e);
     if (r < 0)
         return r;
@@ -247,10 +262,12 @@ static int on_listener(void *arg, int listener, struct error *e)
 static int set_up_from_outside(struct creation *c, struct error *e)
 {
     const struct oci_spec *spec = c->config.spec;
-    int r = 0;
+    int r = start_scope(c, e);
 
-    if (spec->new_namespaces & CLONE_NEWUSER)
+    if (r == 0 && (spec->new_namespaces & CLONE_NEWUSER))
         r = idmap_write(&c->idmap, c->procfd, c->process.pid, spec, e);
+    if (r == 0 && (spec->joined_namespaces & CLONE_NEWUSER))
+        r = idmap_compare(c->procfd, c->process.pid, spec, e);
     if (r == 0 && spec->process->has_oom_score_adj)
         r = container_set_oom_score(c->procfd, c->process.pid, spec->process->oom_score_adj, e);
     if (r == 0 && spec->n_net_devices > 0)
@@ -265,10 +282,13 @@ static int set_up(struct creation *c, struct error *e)
     const struct channel_handler handler = {
         .console = take_console, .mounted = on_mounted, .seccomp = on_listener, .arg = c};
 
+    container_cgroup_settled(&c->cgroup);
     c->record->pid = c->process.pid;
     int r = set_up_from_outside(c, e);
     if (r == 0)
         r = channel_say(c->spawn.sync[0], PROGRAM_GO, c->o->id, e);
+    /* From here the child runs its own. */
+    c->hooked = c->hooked || c->init.create_hooks || c->init.program.start_hooks;
     if (r == 0)
         r = channel_await_ready(c->spawn.sync[0], c->o->id, &handler, e);
     return r < 0 ? r : attributes_give(&c->init.program.attributes, c->process.pid, e);

@@ -211,7 +211,8 @@ int exec_process_make(struct oci_process **container, const struct exec_process_
 
     if (!o->file) {
         if (strv_len(o->args) == 0)
-            return bad_option("run", NULL, "name the program behind the container, or use --process",
+            return bad_option("run", NULL,
+                              "name the program behind the container, or use --process",
                               "process args cannot be empty", e);
         /* The container's own terminal says nothing about this one. */
         p->terminal = false;

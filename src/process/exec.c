@@ -99,9 +99,9 @@ static int open_container(struct exec *x, struct error *e)
         if (x->status != STATE_PAUSED)
             break;
         if (!x->o->ignore_paused)
-            return wrong_status(x, x->status,
-                                "cannot exec in a paused container (use --ignore-paused to override)",
-                                e);
+            return wrong_status(
+                x, x->status, "cannot exec in a paused container (use --ignore-paused to override)",
+                e);
         state_lock_done(&x->lock);
         r = await_resume(x->container, e);
         if (r < 0)
@@ -249,6 +249,7 @@ static int plan(struct exec *x, struct error *e)
         r = security_plan(p, x->spec->seccomp, &x->security, e);
     if (r < 0)
         return r;
+    security_plan_grant(&x->security, oci_spec_isolates(x->spec, CLONE_NEWUSER));
     x->procfd = sys_open_private_proc();
     if (x->procfd < 0)
         return error_errno(e, x->procfd, "open a procfs of its own", "/proc");
@@ -390,11 +391,11 @@ static void take_back(struct exec *x)
 }
 
 /* A container that ends at this very moment shows in many ways: its processes are killed (ECHILD), its pid
- * namespace takes no new one (ENOMEM, kernel/pid.c), its files in /proc go. The first process ends after
- * all the others of its pid namespace, so it is waited for. */
+ * namespace takes no new one (ENOMEM, kernel/pid.c), its files in /proc can't be read (ESRCH). The first
+ * process ends after all the others of its pid namespace, so it is waited for. */
 static int explain(const struct exec *x, int r, struct error *e)
 {
-    bool dying = r == -ECHILD || r == -ENOMEM || r == -ESRCH || r == -ENOENT;
+    bool dying = r == -ECHILD || r == -ENOMEM || r == -ESRCH;
 
     if (!e || e->code != ERROR_SYSTEM || x->live.pidfd < 0)
         return r;

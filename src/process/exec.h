@@ -12,8 +12,8 @@
 struct container_exec_options {
     const char *ref;
     struct exec_process_options process;
-    const char *cgroup;         /* one below the container's own, which exists; NULL: the container's */
-    const char *pid_file;       /* NULL: none */
+    const char *cgroup;   /* one below the container's own, which exists; NULL: the container's */
+    const char *pid_file; /* NULL: none */
     const char *console_socket; /* AF_UNIX socket that gets the pty master; NULL: none */
     const char *pidfd_socket;   /* AF_UNIX socket that gets a pidfd of the process; NULL: none */
     bool keep_console;          /* hand the pty master to the caller instead */

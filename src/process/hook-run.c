@@ -37,6 +37,7 @@ struct stillborn {
 struct run {
     const struct oci_hook *hook;
     const char *cwd;
+    int watch_fd;
     int state_fd;      /* the hook's standard input */
     int output[2];     /* of what it prints */
     int stillborn[2];  /* of struct stillborn */
@@ -178,20 +179,24 @@ static int64_t now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* Reads what it prints until it ends. -ETIMEDOUT where it does not in time. */
+/* Reads what it prints until it ends. -ETIMEDOUT where it does not in time, -EPIPE where nobody waits for it
+ * any more. */
 static int follow(struct run *run)
 {
     const int64_t deadline = now_ms() + (int64_t)run->hook->timeout * 1000;
 
     for (;;) {
         struct pollfd p[] = {{.fd = run->pidfd, .events = POLLIN},
-                             {.fd = run->output[0], .events = POLLIN}};
+                             {.fd = run->output[0], .events = POLLIN},
+                             {.fd = run->watch_fd}}; /* POLLHUP comes unasked */
         int64_t left = run->hook->timeout ? MAX(deadline - now_ms(), 0) : -1;
         int r = poll(p, ARRAY_SIZE(p), (int)MIN(left, INT32_MAX));
         if (r < 0 && errno != EINTR)
             return -errno;
         if (r > 0 && p[0].revents)
             break;
+        if (r > 0 && p[2].revents)
+            return -EPIPE;
         /* Also when it prints all the time. */
         if (run->hook->timeout && now_ms() >= deadline)
             return -ETIMEDOUT;
@@ -296,11 +301,12 @@ static int trouble(int r, const char *with, struct hook_failure *ret)
 }
 
 int hook_run(const struct oci_hook *hook, const char *state, size_t len, const char *cwd,
-             struct hook_failure *ret)
+             int watch_fd, struct hook_failure *ret)
 {
     _cleanup_(run_done) struct run run = {
         .hook = hook,
         .cwd = cwd,
+        .watch_fd = watch_fd,
         .state_fd = -EBADF,
         .output = {-EBADF, -EBADF},
         .stillborn = {-EBADF, -EBADF},

@@ -38,22 +38,22 @@ void hooks_state_done(struct hooks_state *state)
 }
 
 static int run_one(enum oci_hook_kind kind, const struct oci_hook_list *hooks, size_t i,
-                   const char *state, const char *cwd, struct hook_failure *ret)
+                   const char *state, const char *cwd, int watch_fd, struct hook_failure *ret)
 {
     const struct oci_hook *hook = &hooks->list[i];
 
     (void)snprintf(ret->subject, sizeof(ret->subject), "hooks.%s[%zu] (%s)", oci_hook_name(kind), i,
                    hook->path);
-    return hook_run(hook, state, strlen(state), cwd, ret);
+    return hook_run(hook, state, strlen(state), cwd, watch_fd, ret);
 }
 
 int hooks_run_in_child(enum oci_hook_kind kind, const struct oci_hook_list *hooks,
-                       const struct hooks_state *state, struct hook_failure *ret)
+                       const struct hooks_state *state, int watch_fd, struct hook_failure *ret)
 {
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < hooks->n; i++)
-        r = run_one(kind, hooks, i, state->text, NULL, ret);
+        r = run_one(kind, hooks, i, state->text, NULL, watch_fd, ret);
     return r;
 }
 
@@ -84,7 +84,7 @@ int hooks_run(enum oci_hook_kind kind, const struct oci_hook_list *hooks, const 
         (void)signal(SIGCHLD, SIG_DFL);
     for (size_t i = 0; i < hooks->n; i++) {
         struct hook_failure f = {0};
-        if (run_one(kind, hooks, i, state, cwd, &f) == 0)
+        if (run_one(kind, hooks, i, state, cwd, -EBADF, &f) == 0)
             continue;
         if (kind != OCI_HOOK_POSTSTOP)
             return hook_failed(&f, e);

@@ -56,9 +56,10 @@ struct hook_failure {
 #define HOOK_STEP "run hook"
 
 /* In the child, where nothing allocates: the same, in the namespaces and with the root that the caller has.
- * Negative errno with *ret filled for the first that fails. */
+ * Negative errno with *ret filled for the first that fails. `watch_fd` (-EBADF: none) is a socket whose other
+ * end is the parent's: when that is gone the hook is killed (-EPIPE), for nobody will need what it does. */
 int hooks_run_in_child(enum oci_hook_kind kind, const struct oci_hook_list *hooks,
-                       const struct hooks_state *state, struct hook_failure *ret);
+                       const struct hooks_state *state, int watch_fd, struct hook_failure *ret);
 
 /* The same failure as an error, for the parent that heard of it. */
 int hook_failed(const struct hook_failure *f, struct error *e);

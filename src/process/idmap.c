@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <spawn.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -140,4 +142,62 @@ int idmap_write(const struct idmap_plan *plan, int procfd, pid_t pid, const stru
     }
     r = write_map(procfd, pid, &gids, e);
     return r < 0 ? r : write_map(procfd, pid, &uids, e);
+}
+
+bool idmap_to_host(const struct oci_id_map *maps, size_t n, uint32_t id, uint32_t *ret)
+{
+    for (size_t i = 0; i < n; i++)
+        if (id >= maps[i].container_id && id - maps[i].container_id < maps[i].size) {
+            *ret = maps[i].host_id + (id - maps[i].container_id);
+            return true;
+        }
+    return false;
+}
+
+int idmap_text_equals(const char *text, const struct oci_id_map *maps, size_t n)
+{
+    size_t lines = 0;
+
+    for (const char *p = text; *p;) {
+        unsigned inside, outside, size;
+        int used = 0;
+        bool found = false;
+        if (sscanf(p, "%u %u %u%n", &inside, &outside, &size, &used) != 3 || used == 0)
+            return -EINVAL;
+        for (size_t i = 0; i < n && !found; i++)
+            found = maps[i].container_id == inside && maps[i].host_id == outside &&
+                    maps[i].size == size;
+        if (!found)
+            return 0;
+        lines++;
+        p += used;
+        p += strspn(p, " \n");
+    }
+    return lines == n;
+}
+
+static int compare_side(int procfd, pid_t pid, const struct side *side, struct error *e)
+{
+    _cleanup_free_ char *path = str_printf("%d/%s", (int)pid, side->file), *text = NULL;
+
+    if (side->n == 0)
+        return 0;
+    int r = file_read_at(procfd, path, 0, 65536, &text, NULL);
+    if (r == 0)
+        r = idmap_text_equals(text, side->maps, side->n);
+    if (r < 0)
+        return error_errno(e, r, "read id map", path);
+    if (r > 0)
+        return 0;
+    return error_set(e, ERROR_CONFIG, EINVAL, "join user namespace", NULL,
+                     "leave linux.uidMappings and gidMappings out, or give those of the namespace",
+                     "its %s is not what config.json says", side->file);
+}
+
+int idmap_compare(int procfd, pid_t pid, const struct oci_spec *spec, struct error *e)
+{
+    struct side uids = uid_side(spec), gids = gid_side(spec);
+    int r = compare_side(procfd, pid, &gids, e);
+
+    return r < 0 ? r : compare_side(procfd, pid, &uids, e);
 }

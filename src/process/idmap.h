@@ -20,6 +20,16 @@ struct idmap_plan {
  * install or to map. */
 int idmap_plan_make(const struct oci_spec *spec, struct idmap_plan *ret, struct error *e);
 
+/* Of a child in a user namespace that it joined: the maps that the spec gives, if it gives any, must be that
+ * namespace's. ERROR_CONFIG where they are not. */
+int idmap_compare(int procfd, pid_t pid, const struct oci_spec *spec, struct error *e);
+
+/* The text of uid_map or gid_map is what `maps` say, in any order: 1, 0 or -EINVAL. For tests and fuzzing. */
+int idmap_text_equals(const char *text, const struct oci_id_map *maps, size_t n);
+
+/* What an id of the container is outside; false where it is not mapped. */
+bool idmap_to_host(const struct oci_id_map *maps, size_t n, uint32_t id, uint32_t *ret);
+
 /* Writes both maps of a child that waits in its new user namespace, each in one write(2), as the kernel
  * demands. `procfd` is a procfs nobody can have mounted over (sys_open_private_proc). */
 int idmap_write(const struct idmap_plan *plan, int procfd, pid_t pid, const struct oci_spec *spec,

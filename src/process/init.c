@@ -77,7 +77,8 @@ static void run_create_hooks(const struct init_plan *plan)
         program_await(&plan->program, PROGRAM_HOOKED);
     }
     if (plan->create_hooks &&
-        hooks_run_in_child(OCI_HOOK_CREATE_CONTAINER, plan->create_hooks, plan->create_state, &f) <
+        hooks_run_in_child(OCI_HOOK_CREATE_CONTAINER, plan->create_hooks, plan->create_state,
+                           plan->program.sync_fd, &f) <
             0) {
         program_send_failure(&plan->program, f.errnum, HOOK_STEP, f.subject, f.why);
         _exit(EXIT_FAILURE);
@@ -109,11 +110,12 @@ static void enter_rootfs(const struct init_plan *plan)
 
 _noreturn_ void init_run(const struct init_plan *plan)
 {
-    /* Nobody who shares a pid namespace with this process may look into it or take its descriptors
-     * while it is still the runtime (CVE-2016-9962). execve() sets it back. */
-    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     sys_reset_signals();
     program_await(&plan->program, PROGRAM_GO);
+    /* Nobody who shares a pid namespace with this process may look into it or take its descriptors while it
+     * is still the runtime (CVE-2016-9962). execve() sets it back. Not before the id maps are written, which an
+     * ordinary user could not do then; what joins namespaces was made so before (join.c). */
+    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 
     set_up_namespaces(plan);
     enter_rootfs(plan);

@@ -114,8 +114,10 @@ int namespaces_open_of(int procfd, pid_t pid, struct namespace_set *ret, struct 
         /* A kernel without this kind of namespace has no such file. */
         if (fd < 0 && errno == ENOENT && fstatat(procfd, own, &st, 0) < 0)
             continue;
+        /* A process that is ending has left its namespaces before it leaves /proc. */
         if (fd < 0)
-            return error_set(e, ERROR_SYSTEM, errno, "open namespace of the container", theirs, NULL,
+            return error_set(e, ERROR_SYSTEM, errno == ENOENT ? ESRCH : errno,
+                             "open namespace of the container", theirs, NULL,
                              NULL);
         if (fstatat(procfd, own, &st, 0) < 0)
             return error_errno(e, -errno, "look at namespace", own);
@@ -213,7 +215,6 @@ int join_spawn(struct join_plan *plan, pid_t *ret_pid, int *ret_pidfd, struct er
         (void)close(plan->sync[0]);
         if (!direct)
             join_and_spawn(plan);
-        (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
         plan->run(plan->arg);
     }
     if (pid < 0)

@@ -258,7 +258,7 @@ static void set_stdio(const struct program_plan *plan, int slave)
 
 /* Magic links are refused and the result is looked at: a descriptor of the host must not become the
  * working directory (CVE-2024-21626). */
-static int enter_cwd(const struct program_plan *plan, int *ret_errno)
+static int enter_cwd(const struct program_plan *plan, bool make, int *ret_errno)
 {
     char where[PATH_MAX];
 
@@ -266,7 +266,7 @@ static int enter_cwd(const struct program_plan *plan, int *ret_errno)
     if (root < 0)
         program_fail(plan, root, "open", "/");
     int fd = sys_open_in_root(root, plan->cwd, O_PATH | O_DIRECTORY, 0);
-    if (fd == -ENOENT)
+    if (fd == -ENOENT && make)
         fd = sys_mkdir_in_root(root, plan->cwd, 0755);
     if (fd < 0) {
         *ret_errno = -fd;
@@ -366,13 +366,18 @@ static _noreturn_ void exec_failed(const struct program_plan *plan, const char *
     _exit(saved == ENOENT ? 127 : 126);
 }
 
-/* The number has its place already, with zeros in front. */
+/* There is room for the digits of any pid behind the '='. */
 static void fill_listen_pid(char *text)
 {
     pid_t pid = (pid_t)syscall(SYS_getpid);
+    char digits[16];
+    size_t n = 0;
 
-    for (char *p = text + strlen(text) - 1; *p != '='; p--, pid /= 10)
-        *p = (char)('0' + pid % 10);
+    for (; pid > 0 && n < sizeof(digits); pid /= 10)
+        digits[n++] = (char)('0' + pid % 10);
+    for (text = strchr(text, '=') + 1; n > 0;)
+        *text++ = digits[--n];
+    *text = '\0';
 }
 
 static void load_filter(const struct program_plan *plan, enum security_stage stage)
@@ -402,12 +407,12 @@ static void apply_attributes(const struct program_plan *plan)
         program_fail(plan, r, security_step_name(step), NULL);
 }
 
-const char *program_enter(const struct program_plan *plan, bool own_console)
+const char *program_enter(const struct program_plan *plan, bool first)
 {
-    set_stdio(plan, plan->terminal ? open_console(plan, own_console) : -EBADF);
+    set_stdio(plan, plan->terminal ? open_console(plan, first) : -EBADF);
 
     int cwd_errno = 0;
-    bool in_cwd = enter_cwd(plan, &cwd_errno) == 0;
+    bool in_cwd = enter_cwd(plan, first, &cwd_errno) == 0;
     if (!in_cwd && cwd_errno != EACCES)
         program_fail(plan, cwd_errno, "enter working directory", plan->cwd);
     (void)umask(plan->has_umask ? plan->umask : 0022);
@@ -422,7 +427,7 @@ const char *program_enter(const struct program_plan *plan, bool own_console)
     /* A change of ids makes it whatever fs.suid_dumpable says: with 1, open to the same user. */
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     /* A directory that only the user may enter (a network home): root could not, the user can. */
-    if (!in_cwd && enter_cwd(plan, &cwd_errno) < 0)
+    if (!in_cwd && enter_cwd(plan, first, &cwd_errno) < 0)
         program_fail(plan, cwd_errno, "enter working directory", plan->cwd);
     return find_executable(plan);
 }
@@ -432,7 +437,8 @@ static void run_start_hooks(const struct program_plan *plan)
     struct hook_failure f;
 
     if (plan->start_hooks &&
-        hooks_run_in_child(OCI_HOOK_START_CONTAINER, plan->start_hooks, plan->start_state, &f) < 0) {
+        hooks_run_in_child(OCI_HOOK_START_CONTAINER, plan->start_hooks, plan->start_state, -EBADF,
+                           &f) < 0) {
         program_send_failure(plan, f.errnum, HOOK_STEP, f.subject, f.why);
         _exit(EXIT_FAILURE);
     }

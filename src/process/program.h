@@ -96,10 +96,10 @@ void program_become_root(const struct program_plan *plan);
 /* A session of its own and, unless told to keep the caller's, a session keyring of its own. */
 void program_new_session(const struct program_plan *plan, bool keep_keyring);
 
-/* In the container's namespaces and root: stdio, working directory, umask, limits, credentials. With
- * `own_console` a terminal is mounted on /dev/console too (the first process). Returns the program's
- * path. Anything that fails is told by program_fail(). */
-const char *program_enter(const struct program_plan *plan, bool own_console);
+/* In the container's namespaces and root: stdio, working directory, umask, limits, credentials. Of
+ * the `first` process a terminal is mounted on /dev/console too, and its working directory is made where it is
+ * missing. Returns the program's path. Anything that fails is told by program_fail(). */
+const char *program_enter(const struct program_plan *plan, bool first);
 
 /* Says READY, waits for COMMIT and, with a FIFO, for `start`; then startContainer hooks, seccomp and execve.
  * Exits 127 where the program is not found, 126 where it can't be run, 1 for anything before. */

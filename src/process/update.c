@@ -65,7 +65,8 @@ static int record_limits(const struct store *store, struct state *s, struct erro
     s->has_memory_limit = l.memory_bytes != CGROUP_NO_LIMIT;
     s->memory_limit = s->has_memory_limit ? l.memory_bytes : 0;
     s->has_cpu_limit = l.cpu_quota_us != CGROUP_NO_LIMIT;
-    s->cpu_limit = s->has_cpu_limit ? num_mul_div(l.cpu_quota_us, 1000, l.cpu_period_us) : 0; /* M4 */
+    s->cpu_limit =
+        s->has_cpu_limit ? num_mul_div(l.cpu_quota_us, 1000, l.cpu_period_us) : 0; /* M4 */
     cgroup_limits_done(&l);
     return store_save(store, s, e);
 }

@@ -1,31 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-#include "rootfs/rootfs.h"
+#include "rootfs/target.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <linux/magic.h>
 #include <linux/openat2.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/str.h"
-#include "rootfs/procfs.h"
 #include "sys/fs.h"
+#include "sys/process.h"
 
 /* Runs between clone3 and execve: nothing here allocates or takes a lock. */
-
-static int failed(struct rootfs_failure *f, int r, const char *step, const char *subject)
-{
-    f->step = step;
-    f->subject = subject;
-    return r;
-}
 
 static bool is_slave_or_shared(uint64_t propagation)
 {
@@ -36,7 +28,8 @@ static bool is_slave_or_shared(uint64_t propagation)
  * root or a bind (one that is cloned in this namespace) with slave or shared propagation needs. */
 static int leave_host(const struct rootfs_plan *plan)
 {
-    bool slave = is_slave_or_shared(plan->propagation);
+    /* Those that stay in the namespace must not keep busy what the host unmounts. */
+    bool slave = plan->no_pivot || is_slave_or_shared(plan->propagation);
 
     for (size_t i = 0; i < plan->n_ops; i++)
         if (plan->ops[i].source_fd < 0 && is_slave_or_shared(plan->ops[i].propagation))
@@ -56,7 +49,8 @@ static int open_place(const struct rootfs_plan *plan)
     _cleanup_close_ int fd =
         sys_openat2(AT_FDCWD, plan->root, flags, 0, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
 
-    if (fd == -EACCES && plan->tree_fd >= 0)
+    /* Not with no_pivot, which tells the container's mounts from the host's by that path. */
+    if (fd == -EACCES && plan->tree_fd >= 0 && !plan->no_pivot)
         return sys_openat2(AT_FDCWD, "/", flags, 0, 0);
     if (fd < 0)
         return fd;
@@ -71,136 +65,69 @@ static int attach_root(const struct rootfs_plan *plan, struct rootfs_failure *f)
 {
     _cleanup_close_ int place = open_place(plan);
     if (place < 0)
-        return failed(f, place,
-                      place == -ESTALE || place == -ELOOP
-                          ? "open root file system (it was replaced meanwhile)"
-                          : "open root file system",
-                      plan->root);
+        return rootfs_failed(f, place,
+                             place == -ESTALE || place == -ELOOP
+                                 ? "open root file system (it was replaced meanwhile)"
+                                 : "open root file system",
+                             plan->root);
 
     _cleanup_close_ int own = -EBADF;
     int tree = plan->tree_fd;
     if (tree < 0) {
         own = sys_open_tree(place, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH);
         if (own < 0)
-            return failed(f, own, "clone root file system", plan->root);
+            return rootfs_failed(f, own, "clone root file system", plan->root);
         tree = own;
     }
     /* Not shared yet, whatever the plan says: pivot_root() refuses that. */
     int r = sys_mount_setattr(tree, AT_RECURSIVE, 0, 0,
                               is_slave_or_shared(plan->propagation) ? MS_SLAVE : MS_PRIVATE);
     if (r < 0)
-        return failed(f, r, "set propagation of root file system", plan->root);
+        return rootfs_failed(f, r, "set propagation of root file system", plan->root);
     r = sys_move_mount(tree, place);
     if (r < 0)
-        return failed(f, r, "attach root file system", plan->root);
+        return rootfs_failed(f, r, "attach root file system", plan->root);
     /* This process's own table, so the plan's number can name the mount from here on. */
     if (dup3(tree, plan->root_fd, O_CLOEXEC) < 0)
-        return failed(f, -errno, "keep root file system", plan->root);
+        return rootfs_failed(f, -errno, "keep root file system", plan->root);
     return 0;
 }
 
-static int mount_id(int fd, struct statx *ret)
-{
-    if (statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_MNT_ID, ret) < 0)
-        return -errno;
-    return 0;
-}
-
-/* A destination that leads back to the root ("/usr/.." by way of links) would cover the container
- * with a mount that nobody sees. */
-static int check_not_root(const struct rootfs_plan *plan, int target)
-{
-    struct statx a, b;
-    int r = mount_id(plan->root_fd, &a);
-
-    if (r == 0)
-        r = mount_id(target, &b);
-    if (r < 0)
-        return r;
-    return a.stx_mnt_id == b.stx_mnt_id && a.stx_ino == b.stx_ino ? -EBUSY : 0;
-}
-
-static bool is_type(const struct rootfs_op *op, const char *type)
-{
-    return op->type && streq(op->type, type);
-}
-
-/* procfs and sysfs are what the runtime and the program trust most: no symlink may say where they
- * are (CVE-2019-19921, CVE-2023-27561). */
-static int open_plain_dir(int root, const char *dest)
-{
-    return sys_openat2(root, dest, O_PATH | O_DIRECTORY, 0,
-                       RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS);
-}
-
-/* Where a mount goes. */
-struct target {
-    int fd;
-    bool made;      /* just now */
-    bool coverable; /* one of the files of /proc that may be covered */
-};
-
-static void target_done(struct target *t)
-{
-    t->fd = fd_close(t->fd);
-}
-
-static int open_target(const struct rootfs_plan *plan, const struct rootfs_op *op, bool dir,
-                       struct target *t)
-{
-    bool plain = is_type(op, "proc") || is_type(op, "sysfs");
-    int root = plan->root_fd;
-
-    *t = (struct target){.fd = procfs_open_coverable(root, op->dest)};
-    t->coverable = t->fd >= 0;
-    if (t->fd != -ENODEV)
-        return t->fd;
-    t->fd = plain ? open_plain_dir(root, op->dest)
-                  : sys_open_in_root(root, op->dest, O_PATH | (dir ? O_DIRECTORY : 0), 0);
-    t->made = t->fd == -ENOENT;
-    if (!t->made)
-        return t->fd;
-    t->fd = dir ? sys_mkdir_in_root(root, op->dest, 0755) : sys_mkfile_in_root(root, op->dest);
-    if (t->fd < 0 || !plain)
-        return t->fd;
-    fd_close(t->fd);
-    return t->fd = open_plain_dir(root, op->dest);
-}
-
-static const char *target_step(const struct rootfs_op *op, int r)
-{
-    if (r == -ELOOP && (is_type(op, "proc") || is_type(op, "sysfs")))
-        return "open mount point (a symbolic link in its path is not allowed)";
-    return "open mount point";
-}
-
-static int attach(const struct rootfs_plan *plan, const struct rootfs_op *op, int mnt,
-                  const struct target *t, struct rootfs_failure *f)
-{
-    int r = check_not_root(plan, t->fd);
-    if (r < 0)
-        return failed(f, r, "mount on (it leads to the container's root)", op->dest);
-    r = procfs_check_target(op, t->fd, t->coverable, mnt);
-    if (r < 0)
-        return failed(f, r, "mount on (it lies in /proc)", op->dest);
-    if (op->propagation) {
-        r = sys_mount_setattr(mnt, op->propagation_recursive ? AT_RECURSIVE : 0, 0, 0,
-                              op->propagation);
-        if (r < 0)
-            return failed(f, r, "set propagation of mount", op->dest);
-    }
-    r = sys_move_mount(mnt, t->fd);
-    if (r < 0)
-        return failed(f, r, "mount on", op->dest);
-    return 0;
-}
-
-static bool has_mode(const struct rootfs_op *op)
+static bool has_option(const struct rootfs_op *op, const char *prefix)
 {
     for (char **d = op->data; d && *d; d++)
-        if (str_after(*d, "mode="))
+        if (str_after(*d, prefix))
             return true;
     return false;
+}
+
+/* As runc: a tmpfs without mode= looks like the directory it covers. One that begins with what is in
+ * that directory has its owner, too. */
+static int fill_tmpfs(const struct rootfs_op *op, int mnt, const struct target *t,
+                      struct rootfs_failure *f)
+{
+    struct stat st;
+
+    if (t->made)
+        return 0;
+    if (fstat(t->fd, &st) < 0)
+        return rootfs_failed(f, -errno, "look at mount point of tmpfs", op->dest);
+    uid_t uid = has_option(op, "uid=") ? (uid_t)-1 : st.st_uid;
+    gid_t gid = has_option(op, "gid=") ? (gid_t)-1 : st.st_gid;
+    /* EINVAL: a user namespace that has no number for them. */
+    if (op->copyup && fchownat(mnt, "", uid, gid, AT_EMPTY_PATH) < 0 && errno != EINVAL)
+        return rootfs_failed(f, -errno, "set owner of tmpfs", op->dest);
+    if (!has_option(op, "mode=") && fchmodat(mnt, ".", st.st_mode & 07777, 0) < 0)
+        return rootfs_failed(f, -errno, "set mode of tmpfs", op->dest);
+    int r = op->copyup ? copyup(t->fd, mnt) : 0;
+    if (r < 0)
+        return rootfs_failed(f, r,
+                             r == -ENOSPC ? "copy what a tmpfs covers (is its size= too small?)"
+                             : r == -ELOOP
+                                 ? "copy what a tmpfs covers (its directories are nested too deep)"
+                                 : "copy what a tmpfs covers",
+                             op->dest);
+    return 0;
 }
 
 static const char *fs_step(const struct rootfs_plan *plan, const struct rootfs_op *op, int r)
@@ -209,61 +136,114 @@ static const char *fs_step(const struct rootfs_plan *plan, const struct rootfs_o
         return "mount (the kernel has no file system of its type)";
     if (r != -EPERM || !plan->user_namespace)
         return "mount";
-    if (is_type(op, "sysfs") && !plan->network_namespace)
+    if (op_is_type(op, "sysfs") && !plan->network_namespace)
         return "mount sysfs (in a user namespace it takes a network namespace, too)";
-    if (is_type(op, "proc"))
+    if (op_is_type(op, "proc"))
         return "mount procfs (in a user namespace it takes a pid namespace, too, and a /proc of "
-               "the "
-               "host without anything over it)";
+               "the host without anything over it)";
     return "mount in a user namespace";
+}
+
+/* A queue's root takes its label as an attribute: kernels refuse the option for it. */
+static int label_queue(const struct rootfs_plan *plan, int mnt)
+{
+    _cleanup_close_ int root = sys_openat2(mnt, ".", O_RDONLY | O_DIRECTORY, 0, 0);
+    if (root < 0)
+        return root;
+    return fsetxattr(root, "security.selinux", plan->mount_label, strlen(plan->mount_label) + 1,
+                     0) < 0
+               ? -errno
+               : 0;
+}
+
+static int finish_fs(const struct rootfs_plan *plan, const struct rootfs_op *op, int mnt,
+                     const struct target *t, struct rootfs_failure *f)
+{
+    if (plan->mount_label && op_is_type(op, "mqueue")) {
+        int r = label_queue(plan, mnt);
+        if (r < 0)
+            return rootfs_failed(f, r, "set SELinux label of", op->dest);
+    }
+    if (!op_is_type(op, "tmpfs"))
+        return 0;
+    int r = fill_tmpfs(op, mnt, t, f);
+    if (r < 0 || op->late_readonly || !(op->attr_set & MOUNT_ATTR_RDONLY))
+        return r;
+    r = sys_mount_setattr(mnt, 0, MOUNT_ATTR_RDONLY, 0, 0);
+    return r < 0 ? rootfs_failed(f, r, "make read-only", op->dest) : 0;
+}
+
+/* A cgroup2 shows the tree from the cgroup on that its cgroup namespace was made in. A container without
+ * a new one would see the whole tree of whoever's namespace it is; so a process that makes one mounts it,
+ * into the descriptor table that both have. It needs no path: what the process is in, nobody can name
+ * wrongly. */
+static int mount_own_cgroup(const struct rootfs_op *op, uint64_t attr)
+{
+    int pidfd = -EBADF, status = 0;
+    _cleanup_close_ int place = sys_openat2(AT_FDCWD, "/", O_PATH | O_DIRECTORY, 0, 0);
+    if (place < 0)
+        return place;
+    pid_t pid = sys_clone3(CLONE_NEWCGROUP | CLONE_FILES, -EBADF, &pidfd);
+    if (pid < 0)
+        return (int)pid;
+    if (pid == 0) {
+        int mnt = sys_fsmount(op->type, op->source, (const char *const *)op->data, attr, NULL);
+        if (mnt < 0 || dup3(mnt, place, O_CLOEXEC) < 0)
+            _exit(mnt < 0 ? -mnt : errno);
+        fd_close(mnt);
+        _exit(0);
+    }
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    fd_close(pidfd);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        return WIFEXITED(status) ? -WEXITSTATUS(status) : -ECHILD;
+    return TAKE_FD(place);
 }
 
 static int mount_fs(const struct rootfs_plan *plan, const struct rootfs_op *op,
                     struct rootfs_failure *f)
 {
     const char *bad = NULL;
-    struct stat st;
     uint64_t attr = op->attr_set;
 
-    if (op->late_readonly)
+    /* Something is written to it first. */
+    if (op_is_type(op, "tmpfs"))
         attr &= ~(uint64_t)MOUNT_ATTR_RDONLY;
-
     _cleanup_(target_done) struct target t = {.fd = -EBADF};
-    int r = open_target(plan, op, true, &t);
+    int r = target_open(plan, op, true, &t, f);
     if (r < 0)
-        return failed(f, r, target_step(op, r), op->dest);
+        return r;
     _cleanup_close_ int mnt =
-        sys_fsmount(op->type, op->source, (const char *const *)op->data, attr, &bad);
+        op->kind == ROOTFS_CGROUP && !plan->cgroup_namespace
+            ? mount_own_cgroup(op, attr)
+            : sys_fsmount(op->type, op->source, (const char *const *)op->data, attr, &bad);
     if (mnt < 0 && bad)
-        return failed(f, mnt, "use mount option", bad);
+        return rootfs_failed(f, mnt, "use mount option", bad);
     if (mnt < 0)
-        return failed(f, mnt, fs_step(plan, op, mnt), op->dest);
-
-    /* As runc: a tmpfs without mode= looks like the directory it covers. */
-    if (is_type(op, "tmpfs") && !t.made && !has_mode(op) && !(attr & MOUNT_ATTR_RDONLY)) {
-        if (fstat(t.fd, &st) < 0 || fchmodat(mnt, ".", st.st_mode & 07777, 0) < 0)
-            return failed(f, -errno, "set mode of tmpfs", op->dest);
-    }
-    return attach(plan, op, mnt, &t, f);
+        return rootfs_failed(f, mnt, fs_step(plan, op, mnt), op->dest);
+    r = finish_fs(plan, op, mnt, &t, f);
+    return r < 0 ? r : target_attach(plan, op, mnt, &t, f);
 }
 
-/* The mount to bind: made by rootfs_plan_open(), or else here, while "/" is the host's still. */
-static int open_source(const struct rootfs_op *op, int *ret_own, bool *ret_dir)
+/* Flags that the source has stay unless an option takes them away; where the kernel has locked them, since
+ * the mount came from another user namespace, that fails. */
+static int set_options(const struct rootfs_plan *plan, const struct rootfs_op *op, int mnt,
+                       struct rootfs_failure *f)
 {
-    struct stat st;
-    int fd = op->source_fd;
+    int r = 0;
 
-    if (fd < 0) {
-        fd = sys_open_tree(AT_FDCWD, op->source,
-                           OPEN_TREE_CLONE | (op->recursive ? AT_RECURSIVE : 0u));
-        if (fd < 0)
-            return fd;
-        *ret_own = fd;
-    }
-    if (fstat(fd, &st) < 0)
-        return -errno;
-    *ret_dir = S_ISDIR(st.st_mode);
-    return fd;
+    if (op->attr_set | op->attr_clear)
+        r = sys_mount_setattr(mnt, 0, op->attr_set, op->attr_clear, 0);
+    if (r == 0 && (op->tree_set | op->tree_clear))
+        r = sys_mount_setattr(mnt, AT_RECURSIVE, op->tree_set, op->tree_clear, 0);
+    if (r == 0)
+        return 0;
+    return rootfs_failed(f, r,
+                         r == -EPERM && plan->user_namespace
+                             ? "set options of mount (the host has locked what one would change)"
+                             : "set options of mount",
+                         op->dest);
 }
 
 static int mount_bind(const struct rootfs_plan *plan, const struct rootfs_op *op,
@@ -271,137 +251,41 @@ static int mount_bind(const struct rootfs_plan *plan, const struct rootfs_op *op
 {
     bool dir = false;
     _cleanup_close_ int own = -EBADF;
-    int mnt = open_source(op, &own, &dir);
+    int mnt = target_open_source(op, &own, &dir);
 
     if (mnt < 0)
-        return failed(f, mnt, "bind", op->source);
+        return rootfs_failed(f, mnt,
+                             mnt == -EINVAL && plan->user_namespace && !op->recursive
+                                 ? "bind (what is mounted below must come along: use rbind)"
+                                 : "bind",
+                             op->source);
     _cleanup_(target_done) struct target t = {.fd = -EBADF};
-    int r = open_target(plan, op, dir, &t);
-    if (r < 0)
-        return failed(f, r, target_step(op, r), op->dest);
-    if (op->attr_set | op->attr_clear) {
-        r = sys_mount_setattr(mnt, 0, op->attr_set, op->attr_clear, 0);
-        if (r < 0)
-            return failed(f, r, "set options of bind mount", op->dest);
-    }
-    return attach(plan, op, mnt, &t, f);
-}
-
-/* The directory of `dest`, made where it is missing, and the name in it. */
-static int open_parent(int root, const char *dest, const char **ret_name)
-{
-    char parent[PATH_MAX];
-    const char *slash = strrchr(dest, '/');
-    size_t n = (size_t)(slash - dest);
-
-    if (n >= sizeof(parent))
-        return -ENAMETOOLONG;
-    memcpy(parent, dest, n);
-    parent[n] = '\0';
-    *ret_name = slash + 1;
-    return sys_mkdir_in_root(root, n ? parent : "/", 0755);
-}
-
-static bool is_device(const struct stat *st, dev_t dev)
-{
-    return S_ISCHR(st->st_mode) && st->st_rdev == dev;
-}
-
-static int bind_device(const struct rootfs_op *op, int dir, const char *name,
-                       struct rootfs_failure *f)
-{
-    struct stat st;
-    bool is_dir;
-    _cleanup_close_ int own = -EBADF;
-    int mnt = open_source(op, &own, &is_dir);
-
-    if (mnt < 0)
-        return failed(f, mnt, "bind device", op->source);
-    if (fstat(mnt, &st) < 0)
-        return failed(f, -errno, "look at device", op->source);
-    if (!is_device(&st, op->dev))
-        return failed(f, -ENODEV, "bind device (it is not the device it should be)", op->source);
-
-    int made = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-    if (made < 0 && errno != EEXIST)
-        return failed(f, -errno, "make mount point of device", op->dest);
-    fd_close(made);
-    _cleanup_close_ int target = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    if (target < 0)
-        return failed(f, -errno, "open mount point of device", op->dest);
-    if (fstat(target, &st) < 0)
-        return failed(f, -errno, "open mount point of device", op->dest);
-    if (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode))
-        return failed(f, -EEXIST, "make device (something else is there)", op->dest);
-
-    int r = sys_mount_setattr(mnt, 0, 0, 0, MS_PRIVATE);
+    int r = target_open(plan, op, dir, &t, f);
     if (r == 0)
-        r = sys_move_mount(mnt, target);
+        r = set_options(plan, op, mnt, f);
+    return r < 0 ? r : target_attach(plan, op, mnt, &t, f);
+}
+
+static int remount(const struct rootfs_plan *plan, const struct rootfs_op *op,
+                   struct rootfs_failure *f)
+{
+    const char *bad = NULL;
+    _cleanup_close_ int fd = sys_open_in_root(plan->root_fd, op->dest, O_PATH, 0);
+    int r = fd < 0 ? fd : target_check_not_root(plan, fd);
+
     if (r < 0)
-        return failed(f, r, "bind device", op->dest);
-    return 0;
-}
-
-static int make_device(const struct rootfs_plan *plan, const struct rootfs_op *op,
-                       struct rootfs_failure *f)
-{
-    const char *name;
-    struct stat st;
-    _cleanup_close_ int dir = open_parent(plan->root_fd, op->dest, &name);
-
-    if (dir < 0)
-        return failed(f, dir, "open directory of device", op->dest);
-    if (plan->user_namespace)
-        return bind_device(op, dir, name, f);
-    if (mknodat(dir, name, op->mode, op->dev) < 0 && errno != EEXIST) {
-        /* Without CAP_MKNOD, inside another container. */
-        if (errno == EPERM)
-            return bind_device(op, dir, name, f);
-        return failed(f, -errno, "make device", op->dest);
+        return rootfs_failed(f, r, "open mount", op->dest);
+    r = sys_is_mount_root(fd);
+    if (r <= 0)
+        return rootfs_failed(f, r < 0 ? r : -EINVAL, "remount (nothing is mounted there)",
+                             op->dest);
+    if (op->data) {
+        r = sys_fsreconfigure(fd, (const char *const *)op->data, &bad);
+        if (r < 0)
+            return rootfs_failed(f, r, bad ? "use mount option" : "remount", bad ? bad : op->dest);
     }
-    if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return failed(f, -errno, "look at device", op->dest);
-    if (!is_device(&st, op->dev))
-        return failed(f, -EEXIST, "make device (something else is there)", op->dest);
-    return 0;
-}
-
-static int remove_other(int dir, const char *name)
-{
-    if (unlinkat(dir, name, 0) == 0 || errno == ENOENT)
-        return 0;
-    if (errno == EISDIR && unlinkat(dir, name, AT_REMOVEDIR) == 0)
-        return 0;
-    return -errno;
-}
-
-static int make_symlink(const struct rootfs_plan *plan, const struct rootfs_op *op,
-                        struct rootfs_failure *f)
-{
-    char now[PATH_MAX];
-    const char *name;
-    _cleanup_close_ int dir = open_parent(plan->root_fd, op->dest, &name);
-
-    if (dir < 0)
-        return failed(f, dir, "open directory of link", op->dest);
-    if (symlinkat(op->source, dir, name) == 0)
-        return 0;
-    if (errno != EEXIST)
-        return failed(f, -errno, "make link", op->dest);
-    if (!op->replace)
-        return 0;
-    ssize_t n = readlinkat(dir, name, now, sizeof(now) - 1);
-    if (n >= 0) {
-        now[n] = '\0';
-        if (streq(now, op->source))
-            return 0;
-    }
-    int r = remove_other(dir, name);
-    if (r == 0 && symlinkat(op->source, dir, name) < 0)
-        r = -errno;
-    if (r < 0)
-        return failed(f, r, "replace by a link", op->dest);
-    return 0;
+    r = set_options(plan, op, fd, f);
+    return r < 0 ? r : target_set_propagation(op, fd, f);
 }
 
 static int run_op(const struct rootfs_plan *plan, const struct rootfs_op *op,
@@ -413,6 +297,8 @@ static int run_op(const struct rootfs_plan *plan, const struct rootfs_op *op,
         return mount_fs(plan, op, f);
     case ROOTFS_MOUNT_BIND:
         return mount_bind(plan, op, f);
+    case ROOTFS_REMOUNT:
+        return remount(plan, op, f);
     case ROOTFS_DEVICE:
         return make_device(plan, op, f);
     case ROOTFS_SYMLINK:
@@ -428,7 +314,7 @@ int rootfs_mount_all(const struct rootfs_plan *plan, struct rootfs_failure *f)
 {
     int r = leave_host(plan);
     if (r < 0)
-        return failed(f, r, "cut the mount namespace off from the host's", "/");
+        return rootfs_failed(f, r, "cut the mount namespace off from the host's", "/");
     r = attach_root(plan, f);
     if (r < 0)
         return r;
@@ -439,141 +325,4 @@ int rootfs_mount_all(const struct rootfs_plan *plan, struct rootfs_failure *f)
         r = run_op(plan, &plan->ops[i], f);
     (void)umask(mask);
     return r;
-}
-
-static int pivot(const struct rootfs_plan *plan, struct rootfs_failure *f)
-{
-    if (fchdir(plan->root_fd) < 0)
-        return failed(f, -errno, "enter root file system", plan->root);
-    /* The old root ends up on top of the new one, pivot_root(2), "pivot_root(".", ".")". */
-    if (syscall(SYS_pivot_root, ".", ".") < 0)
-        return failed(f, -errno, "pivot into root file system", plan->root);
-    if (umount2(".", MNT_DETACH) < 0)
-        return failed(f, -errno, "detach the host's root", "/");
-    if (chdir("/") < 0)
-        return failed(f, -errno, "enter root file system", "/");
-    return 0;
-}
-
-static int finish_readonly(const struct rootfs_plan *plan, struct rootfs_failure *f)
-{
-    for (size_t i = 0; i < plan->n_ops; i++) {
-        const struct rootfs_op *op = &plan->ops[i];
-        if (!op->late_readonly)
-            continue;
-        _cleanup_close_ int fd = sys_open_in_root(plan->root_fd, op->dest, O_PATH | O_DIRECTORY, 0);
-        int r = fd < 0 ? fd : sys_mount_setattr(fd, 0, MOUNT_ATTR_RDONLY, 0, 0);
-        if (r < 0)
-            return failed(f, r, "make read-only", op->dest);
-    }
-    return 0;
-}
-
-/* Neither is there to be covered. */
-static bool is_absent(int r)
-{
-    return r == -ENOENT || r == -ENOTDIR;
-}
-
-static int cover_readonly(const struct rootfs_plan *plan, const struct rootfs_op *op,
-                          struct rootfs_failure *f)
-{
-    _cleanup_close_ int target = sys_open_in_root(plan->root_fd, op->dest, O_PATH, 0);
-    if (is_absent(target))
-        return 0;
-    if (target < 0)
-        return failed(f, target, "open read-only path", op->dest);
-    int r = check_not_root(plan, target);
-    if (r < 0)
-        return failed(f, r, "make read-only (it leads to the container's root)", op->dest);
-    _cleanup_close_ int mnt =
-        sys_open_tree(target, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH);
-    if (mnt < 0)
-        return failed(f, mnt, "clone read-only path", op->dest);
-    /* Adds to the flags it has; what is mounted below was mounted so on purpose. */
-    r = sys_mount_setattr(mnt, 0, MOUNT_ATTR_RDONLY, 0, 0);
-    if (r == 0)
-        r = sys_move_mount(mnt, target);
-    if (r < 0)
-        return failed(f, r, "make read-only", op->dest);
-    return 0;
-}
-
-/* The container's own null device. What the image calls /dev/null is looked at after it was opened,
- * and that very thing is bound: a symlink or a file there would turn the mask into a hole
- * (CVE-2025-31133). */
-static int clone_null(const struct rootfs_plan *plan)
-{
-    struct stat st;
-    _cleanup_close_ int null = sys_openat2(plan->root_fd, "/dev/null", O_PATH | O_NOFOLLOW, 0,
-                                           RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
-    if (null < 0)
-        return null;
-    if (fstat(null, &st) < 0)
-        return -errno;
-    if (!is_device(&st, makedev(1, 3)))
-        return -ENODEV;
-    return sys_open_tree(null, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
-}
-
-static int cover_mask(const struct rootfs_plan *plan, const struct rootfs_op *op,
-                      struct rootfs_failure *f)
-{
-    static const char *const empty[] = {"nr_blocks=1", "nr_inodes=1", "mode=0755", NULL};
-    struct stat st;
-    _cleanup_close_ int target = sys_open_in_root(plan->root_fd, op->dest, O_PATH, 0);
-
-    if (is_absent(target))
-        return 0;
-    if (target < 0)
-        return failed(f, target, "open masked path", op->dest);
-    if (fstat(target, &st) < 0)
-        return failed(f, -errno, "open masked path", op->dest);
-    int r = check_not_root(plan, target);
-    if (r < 0)
-        return failed(f, r, "mask (it leads to the container's root)", op->dest);
-
-    _cleanup_close_ int mnt = -EBADF;
-    if (S_ISDIR(st.st_mode)) {
-        mnt = sys_fsmount(
-            "tmpfs", "tmpfs", empty,
-            MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, NULL);
-        if (mnt < 0)
-            return failed(f, mnt, "make an empty tmpfs over", op->dest);
-    } else {
-        mnt = clone_null(plan);
-        if (mnt < 0)
-            return failed(f, mnt, "mask (the container's /dev/null is not the null device)",
-                          op->dest);
-    }
-    r = sys_move_mount(mnt, target);
-    if (r < 0)
-        return failed(f, r, "mask", op->dest);
-    return 0;
-}
-
-int rootfs_pivot(const struct rootfs_plan *plan, struct rootfs_failure *f)
-{
-    int r = pivot(plan, f);
-    if (r < 0)
-        return r;
-    r = finish_readonly(plan, f);
-    for (size_t i = 0; r == 0 && i < plan->n_ops; i++) {
-        const struct rootfs_op *op = &plan->ops[i];
-        if (op->kind == ROOTFS_READONLY)
-            r = cover_readonly(plan, op, f);
-        else if (op->kind == ROOTFS_MASK)
-            r = cover_mask(plan, op, f);
-    }
-    if (r < 0)
-        return r;
-    if (plan->readonly) {
-        r = sys_mount_setattr(plan->root_fd, 0, MOUNT_ATTR_RDONLY, 0, 0);
-        if (r < 0)
-            return failed(f, r, "make root file system read-only", "/");
-    }
-    r = sys_mount_setattr(plan->root_fd, 0, 0, 0, plan->propagation);
-    if (r < 0)
-        return failed(f, r, "set propagation of root file system", "/");
-    return 0;
 }

@@ -4,19 +4,27 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "base/path.h"
-#include "base/str.h"
 #include "sys/fs.h"
 
 static bool is_bound(const struct rootfs_plan *plan, const struct rootfs_op *op)
 {
-    return op->kind == ROOTFS_MOUNT_BIND || (op->kind == ROOTFS_DEVICE && plan->user_namespace);
+    switch (op->kind) {
+    case ROOTFS_MOUNT_BIND:
+        return true;
+    case ROOTFS_CGROUP:
+        return !plan->cgroup_namespace;
+    case ROOTFS_DEVICE:
+        return plan->user_namespace && !S_ISFIFO(op->mode) && !op->must_exist;
+    default:
+        return false;
+    }
 }
 
 static int collect(const struct rootfs_plan *plan, int root_fd, struct rootfs_external **list,
@@ -28,13 +36,17 @@ static int collect(const struct rootfs_plan *plan, int root_fd, struct rootfs_ex
         const struct rootfs_op *op = &plan->ops[i];
         if (!is_bound(plan, op))
             continue;
+        const char *source = op->kind == ROOTFS_CGROUP ? plan->cgroup_path : op->source;
+        if (!source)
+            return error_set(e, ERROR_INTERNAL, EINVAL, "find cgroup bound on", op->dest, NULL,
+                             "nobody said which it is");
         int r = sys_resolve_in_root(root_fd, op->dest, dest);
         if (r < 0)
             return error_errno(e, r, "resolve mount point", op->dest);
         mem_grow(*list, *n);
         (*list)[(*n)++] = (struct rootfs_external){
             .dest = mem_strdup(dest),
-            .source = mem_strdup(op->source),
+            .source = mem_strdup(source),
         };
     }
     return 0;
@@ -83,28 +95,56 @@ static int make_mountpoint(const struct rootfs_op *op, int root_fd)
     return fd < 0 ? fd : 0;
 }
 
-int rootfs_make_mountpoints(const struct rootfs_plan *plan, int root_fd, struct error *e)
+static int compare_text(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+/* Whether something is mounted above `path`. */
+static bool is_covered(void *const *mounted, const char *path)
+{
+    char above[PATH_MAX];
+    size_t n = strlen(path);
+
+    memcpy(above, path, n + 1);
+    while (n > 1) {
+        if (above[--n] != '/')
+            continue;
+        above[n ? n : 1] = '\0';
+        if (tfind(above, mounted, compare_text))
+            return true;
+    }
+    return false;
+}
+
+static int make_mountpoints(const struct rootfs_plan *plan, int root_fd, void **mounted,
+                            struct error *e)
 {
     char dest[PATH_MAX];
-    _cleanup_strv_ char **covered = NULL;
-    int r = 0;
-    mode_t mask = umask(0);
 
-    for (size_t i = 0; r == 0 && i < plan->n_ops; i++) {
+    for (size_t i = 0; i < plan->n_ops; i++) {
         const struct rootfs_op *op = &plan->ops[i];
         if (!is_mount(plan, op))
             continue;
-        r = sys_resolve_in_root(root_fd, op->dest, dest);
-        bool below = false;
-        for (char **c = covered; r == 0 && c && *c; c++)
-            below |= !streq(*c, dest) && path_is_below(dest, *c);
-        if (r == 0 && !below)
+        int r = sys_resolve_in_root(root_fd, op->dest, dest);
+        if (r == 0 && !is_covered(mounted, dest))
             r = make_mountpoint(op, root_fd);
         if (r < 0)
-            error_errno(e, r, "make mount point", op->dest);
-        else
-            strv_push(&covered, mem_strdup(dest));
+            return error_errno(e, r, "make mount point", op->dest);
+        if (!tfind(dest, mounted, compare_text) &&
+            !tsearch(mem_strdup(dest), mounted, compare_text))
+            abort();
     }
+    return 0;
+}
+
+int rootfs_make_mountpoints(const struct rootfs_plan *plan, int root_fd, struct error *e)
+{
+    void *mounted = NULL; /* tsearch(3): there may be thousands */
+    mode_t mask = umask(0);
+    int r = make_mountpoints(plan, root_fd, &mounted, e);
+
     (void)umask(mask);
+    tdestroy(mounted, free);
     return r;
 }

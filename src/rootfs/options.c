@@ -11,42 +11,19 @@
 #include "base/str.h"
 #include "rootfs/rootfs.h"
 
-#define ATTR(n, v)                                                                                 \
+#define OPTION(n, kind, v)                                                                         \
     {                                                                                              \
-        (n), ROOTFS_OPTION_ATTR, (v), NULL                                                         \
-    }
-#define ATTR_CLEAR(n, v)                                                                           \
-    {                                                                                              \
-        (n), ROOTFS_OPTION_ATTR_CLEAR, (v), NULL                                                   \
-    }
-#define PROPAGATION(n, v)                                                                          \
-    {                                                                                              \
-        (n), ROOTFS_OPTION_PROPAGATION, (v), NULL                                                  \
-    }
-#define BIND(n, v)                                                                                 \
-    {                                                                                              \
-        (n), ROOTFS_OPTION_BIND, (v), NULL                                                         \
-    }
-#define SUPER(n)                                                                                   \
-    {                                                                                              \
-        (n), ROOTFS_OPTION_SUPER, 0, NULL                                                          \
+        (n), ROOTFS_OPTION_##kind, (v), NULL                                                       \
     }
 #define SUPER_CLEAR(n, off)                                                                        \
     {                                                                                              \
         (n), ROOTFS_OPTION_SUPER_CLEAR, 0, (off)                                                   \
     }
-#define NOTHING(n)                                                                                 \
-    {                                                                                              \
-        (n), ROOTFS_OPTION_NOTHING, 0, NULL                                                        \
-    }
-#define REMOUNT(n)                                                                                 \
-    {                                                                                              \
-        (n), ROOTFS_OPTION_REMOUNT, 0, NULL                                                        \
-    }
-#define UNSUPPORTED(n)                                                                             \
-    {                                                                                              \
-        (n), ROOTFS_OPTION_UNSUPPORTED, 0, NULL                                                    \
-    }
+#define ATTR(n, v) OPTION(n, ATTR, v)
+#define ATTR_CLEAR(n, v) OPTION(n, ATTR_CLEAR, v)
+#define TREE_ATTR(n, v) OPTION(n, TREE_ATTR, v)
+#define TREE_ATTR_CLEAR(n, v) OPTION(n, TREE_ATTR_CLEAR, v)
+#define PROPAGATION(n, v) OPTION(n, PROPAGATION, v)
 
 const struct rootfs_option rootfs_option_table[] = {
     ATTR("ro", MOUNT_ATTR_RDONLY),
@@ -69,8 +46,31 @@ const struct rootfs_option rootfs_option_table[] = {
     ATTR("strictatime", MOUNT_ATTR_STRICTATIME),
     ATTR_CLEAR("nostrictatime", MOUNT_ATTR_STRICTATIME),
 
-    BIND("bind", 0),
-    BIND("rbind", MS_REC),
+    TREE_ATTR("rro", MOUNT_ATTR_RDONLY),
+    TREE_ATTR_CLEAR("rrw", MOUNT_ATTR_RDONLY),
+    TREE_ATTR("rnosuid", MOUNT_ATTR_NOSUID),
+    TREE_ATTR_CLEAR("rsuid", MOUNT_ATTR_NOSUID),
+    TREE_ATTR("rnodev", MOUNT_ATTR_NODEV),
+    TREE_ATTR_CLEAR("rdev", MOUNT_ATTR_NODEV),
+    TREE_ATTR("rnoexec", MOUNT_ATTR_NOEXEC),
+    TREE_ATTR_CLEAR("rexec", MOUNT_ATTR_NOEXEC),
+    TREE_ATTR("rnosymfollow", MOUNT_ATTR_NOSYMFOLLOW),
+    TREE_ATTR_CLEAR("rsymfollow", MOUNT_ATTR_NOSYMFOLLOW),
+    TREE_ATTR("rnodiratime", MOUNT_ATTR_NODIRATIME),
+    TREE_ATTR_CLEAR("rdiratime", MOUNT_ATTR_NODIRATIME),
+    TREE_ATTR("rrelatime", MOUNT_ATTR_RELATIME),
+    TREE_ATTR_CLEAR("rnorelatime", MOUNT_ATTR_RELATIME),
+    TREE_ATTR("rnoatime", MOUNT_ATTR_NOATIME),
+    TREE_ATTR_CLEAR("ratime", MOUNT_ATTR_NOATIME),
+    TREE_ATTR("rstrictatime", MOUNT_ATTR_STRICTATIME),
+    TREE_ATTR_CLEAR("rnostrictatime", MOUNT_ATTR_STRICTATIME),
+
+    OPTION("bind", BIND, 0),
+    OPTION("rbind", BIND, MS_REC),
+    OPTION("idmap", IDMAP, 0),
+    OPTION("ridmap", IDMAP, MS_REC),
+    OPTION("remount", REMOUNT, 0),
+    OPTION("tmpcopyup", COPYUP, 0),
 
     PROPAGATION("private", MS_PRIVATE),
     PROPAGATION("rprivate", MS_PRIVATE | MS_REC),
@@ -81,54 +81,30 @@ const struct rootfs_option rootfs_option_table[] = {
     PROPAGATION("unbindable", MS_UNBINDABLE),
     PROPAGATION("runbindable", MS_UNBINDABLE | MS_REC),
 
-    SUPER("sync"),
+    OPTION("sync", SUPER, 0),
     SUPER_CLEAR("async", "sync"),
-    SUPER("dirsync"),
-    SUPER("lazytime"),
+    OPTION("dirsync", SUPER, 0),
+    OPTION("lazytime", SUPER, 0),
     SUPER_CLEAR("nolazytime", "lazytime"),
-    SUPER("mand"),
-    SUPER_CLEAR("nomand", "mand"),
-    /* fsconfig has no generic flag for it, so the file system says whether it knows it. */
-    SUPER("iversion"),
-    SUPER_CLEAR("noiversion", "iversion"),
 
-    NOTHING("defaults"),
-    NOTHING("silent"),
-    NOTHING("loud"),
-
-    REMOUNT("remount"),
-
-    UNSUPPORTED("tmpcopyup"),
-    UNSUPPORTED("idmap"),
-    UNSUPPORTED("ridmap"),
-    UNSUPPORTED("rro"),
-    UNSUPPORTED("rrw"),
-    UNSUPPORTED("rnosuid"),
-    UNSUPPORTED("rsuid"),
-    UNSUPPORTED("rnodev"),
-    UNSUPPORTED("rdev"),
-    UNSUPPORTED("rnoexec"),
-    UNSUPPORTED("rexec"),
-    UNSUPPORTED("rnosymfollow"),
-    UNSUPPORTED("rsymfollow"),
-    UNSUPPORTED("rnodiratime"),
-    UNSUPPORTED("rdiratime"),
-    UNSUPPORTED("rrelatime"),
-    UNSUPPORTED("rnorelatime"),
-    UNSUPPORTED("rnoatime"),
-    UNSUPPORTED("ratime"),
-    UNSUPPORTED("rstrictatime"),
-    UNSUPPORTED("rnostrictatime"),
+    OPTION("defaults", NOTHING, 0),
+    OPTION("silent", NOTHING, 0),
+    OPTION("loud", NOTHING, 0),
+    /* fsconfig(2) has no flag for it. File systems that keep a change counter do so unasked, ext4, the
+     * last that wanted to be told, since Linux 6.1. */
+    OPTION("iversion", NOTHING, 0),
+    OPTION("noiversion", NOTHING, 0),
+    /* Mandatory locks went with Linux 5.15. */
+    OPTION("mand", GONE, 0),
+    OPTION("nomand", NOTHING, 0),
     {NULL, ROOTFS_OPTION_NOTHING, 0, NULL},
 };
 
 const char *rootfs_option_name(size_t i)
 {
-    for (const struct rootfs_option *o = rootfs_option_table; o->name; o++) {
-        bool works = o->kind != ROOTFS_OPTION_REMOUNT && o->kind != ROOTFS_OPTION_UNSUPPORTED;
-        if (works && i-- == 0)
+    for (const struct rootfs_option *o = rootfs_option_table; o->name; o++)
+        if (o->kind != ROOTFS_OPTION_GONE && i-- == 0)
             return o->name;
-    }
     return NULL;
 }
 
@@ -146,22 +122,21 @@ static bool is_atime(const struct rootfs_option *o)
     return o->value == MOUNT_ATTR_RELATIME || (o->value & MOUNT_ATTR__ATIME);
 }
 
-static void set_attr(struct rootfs_options *o, const struct rootfs_option *t)
+/* What is to be set, and what to be cleared before, of one mount or of a tree of them. */
+static void set_attr(uint64_t *to_set, uint64_t *to_clear, const struct rootfs_option *t, bool set)
 {
-    bool set = t->kind == ROOTFS_OPTION_ATTR;
-
     if (!is_atime(t)) {
-        o->attr_set = set ? o->attr_set | t->value : o->attr_set & ~t->value;
-        o->attr_clear = set ? o->attr_clear & ~t->value : o->attr_clear | t->value;
+        *to_set = set ? *to_set | t->value : *to_set & ~t->value;
+        *to_clear = set ? *to_clear & ~t->value : *to_clear | t->value;
         return;
     }
     /* mount_setattr() wants the whole field cleared for any change of it. "no…" leads back to the
      * kernel's default, relatime, unless another value was chosen already. */
-    uint64_t now = o->attr_set & MOUNT_ATTR__ATIME;
+    uint64_t now = *to_set & MOUNT_ATTR__ATIME;
     if (!set && now != 0 && now != t->value)
         return;
-    o->attr_clear |= MOUNT_ATTR__ATIME;
-    o->attr_set = (o->attr_set & ~(uint64_t)MOUNT_ATTR__ATIME) | (set ? t->value : 0);
+    *to_clear |= MOUNT_ATTR__ATIME;
+    *to_set = (*to_set & ~(uint64_t)MOUNT_ATTR__ATIME) | (set ? t->value : 0);
 }
 
 static void data_remove(char **data, const char *name)
@@ -221,27 +196,38 @@ static int add_option(struct rootfs_options *o, const char *text, const char *wh
     switch (t->kind) {
     case ROOTFS_OPTION_ATTR:
     case ROOTFS_OPTION_ATTR_CLEAR:
-        set_attr(o, t);
-        return 0;
+        set_attr(&o->attr_set, &o->attr_clear, t, t->kind == ROOTFS_OPTION_ATTR);
+        break;
+    case ROOTFS_OPTION_TREE_ATTR:
+    case ROOTFS_OPTION_TREE_ATTR_CLEAR:
+        set_attr(&o->tree_set, &o->tree_clear, t, t->kind == ROOTFS_OPTION_TREE_ATTR);
+        break;
     case ROOTFS_OPTION_PROPAGATION:
         o->propagation = t->value & ~(uint64_t)MS_REC;
         o->propagation_recursive = t->value & MS_REC;
-        return 0;
+        break;
+    case ROOTFS_OPTION_IDMAP:
+        o->idmap = true;
+        o->idmap_recursive = t->value & MS_REC;
+        break;
     case ROOTFS_OPTION_SUPER:
     case ROOTFS_OPTION_SUPER_CLEAR:
         set_super(o, t, where);
-        return 0;
+        break;
+    case ROOTFS_OPTION_REMOUNT:
+        o->remount = true;
+        break;
+    case ROOTFS_OPTION_COPYUP:
+        o->copyup = true;
+        break;
+    case ROOTFS_OPTION_GONE:
+        log_warning("%s: the kernel has no '%s' any more; it changes nothing", where, t->name);
+        break;
     case ROOTFS_OPTION_BIND:
     case ROOTFS_OPTION_NOTHING:
-        return 0;
-    case ROOTFS_OPTION_REMOUNT:
-        return error_set(e, ERROR_CONFIG, EINVAL, "use mount option", text, "remove it",
-                         "%s: every mount of a new container is new", where);
-    case ROOTFS_OPTION_UNSUPPORTED:
         break;
     }
-    return error_set(e, ERROR_UNSUPPORTED, EOPNOTSUPP, "use mount option", text, "remove it",
-                     "%s: nucleus does not implement it", where);
+    return 0;
 }
 
 int rootfs_options_parse(char *const *options, bool bind, const char *where,

@@ -10,15 +10,19 @@
  * API takes. */
 
 enum rootfs_option_kind {
-    ROOTFS_OPTION_ATTR,        /* sets MOUNT_ATTR_* `value` */
-    ROOTFS_OPTION_ATTR_CLEAR,  /* clears it */
+    ROOTFS_OPTION_ATTR,       /* sets MOUNT_ATTR_* `value` */
+    ROOTFS_OPTION_ATTR_CLEAR, /* clears it */
+    ROOTFS_OPTION_TREE_ATTR,  /* sets it on the mount and all below it */
+    ROOTFS_OPTION_TREE_ATTR_CLEAR,
     ROOTFS_OPTION_PROPAGATION, /* MS_* `value`, with MS_REC or without */
     ROOTFS_OPTION_BIND,        /* `value` MS_REC: recursive */
+    ROOTFS_OPTION_IDMAP,       /* `value` MS_REC: recursive */
     ROOTFS_OPTION_SUPER,       /* a flag of the superblock: `name` goes to fsconfig */
     ROOTFS_OPTION_SUPER_CLEAR, /* takes the flag `off` away again */
+    ROOTFS_OPTION_REMOUNT,     /* changes the mount that is there already */
+    ROOTFS_OPTION_COPYUP,      /* a tmpfs begins with what it covers */
     ROOTFS_OPTION_NOTHING,     /* the default, or without a meaning in the mount API */
-    ROOTFS_OPTION_REMOUNT,     /* there is nothing to remount in a new container */
-    ROOTFS_OPTION_UNSUPPORTED,
+    ROOTFS_OPTION_GONE,        /* no kernel that nucleus runs on has it */
 };
 
 struct rootfs_option {
@@ -32,9 +36,11 @@ struct rootfs_option {
 extern const struct rootfs_option rootfs_option_table[];
 
 struct rootfs_options {
-    bool bind, recursive;
+    bool bind, recursive, remount, copyup;
+    bool idmap, idmap_recursive;
     uint64_t attr_set, attr_clear;
-    uint64_t propagation; /* MS_* without MS_REC, 0: none asked for */
+    uint64_t tree_set, tree_clear; /* of the mount and all below it; applied after attr_* */
+    uint64_t propagation;          /* MS_* without MS_REC, 0: none asked for */
     bool propagation_recursive;
     char **data; /* for the file system, in order; NULL for a bind */
 };

@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <linux/openat2.h>
 #include <sched.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -19,6 +20,7 @@
 #include "base/str.h"
 #include "rootfs/options.h"
 #include "rootfs/procfs.h"
+#include "rootfs/target.h"
 #include "sys/fs.h"
 
 static void op_done(struct rootfs_op *op)
@@ -31,18 +33,24 @@ static void op_done(struct rootfs_op *op)
     fd_close(op->source_fd);
 }
 
-void rootfs_plan_done(struct rootfs_plan *plan)
+static void plan_release(struct rootfs_plan *plan)
 {
-    /* All zeros: descriptor 0 is not the plan's. */
-    if (!plan->root)
-        return;
     for (size_t i = 0; i < plan->n_ops; i++)
         op_done(&plan->ops[i]);
     free(plan->ops);
     free(plan->root);
+    free(plan->mount_label);
+    free(plan->mount_context);
     fd_close(plan->root_fd);
     fd_close(plan->tree_fd);
     *plan = (struct rootfs_plan){.root_fd = -EBADF, .tree_fd = -EBADF};
+}
+
+void rootfs_plan_done(struct rootfs_plan *plan)
+{
+    /* All zeros: descriptor 0 is not the plan's. */
+    if (plan->root)
+        plan_release(plan);
 }
 
 static struct rootfs_op *plan_add(struct rootfs_plan *plan, enum rootfs_op_kind kind,
@@ -109,6 +117,34 @@ static bool is_kernel_fs(const char *type)
     return false;
 }
 
+/* The mount's own maps; else those of the container's user namespace, which is either made from maps
+ * of the spec, too, or is there already. */
+static int plan_idmap(struct rootfs_op *op, const struct oci_mount *m, const struct oci_spec *spec,
+                      bool recursive, struct error *e)
+{
+    op->has_idmap = true;
+    op->idmap = (struct rootfs_idmap){.recursive = recursive};
+    if (m->n_uid_maps && m->n_gid_maps) {
+        op->idmap.uids = m->uid_maps;
+        op->idmap.n_uids = m->n_uid_maps;
+        op->idmap.gids = m->gid_maps;
+        op->idmap.n_gids = m->n_gid_maps;
+    } else if (spec->joined_namespaces & CLONE_NEWUSER) {
+        op->idmap.userns = spec->namespace_paths[OCI_NS_USER];
+    } else if ((spec->new_namespaces & CLONE_NEWUSER) && spec->n_uid_maps && spec->n_gid_maps) {
+        op->idmap.uids = spec->uid_maps;
+        op->idmap.n_uids = spec->n_uid_maps;
+        op->idmap.gids = spec->gid_maps;
+        op->idmap.n_gids = spec->n_gid_maps;
+    } else {
+        return error_set(e, ERROR_CONFIG, EINVAL, "map ids of mount on", op->dest,
+                         "give the mount uidMappings and gidMappings, or the container a user "
+                         "namespace",
+                         "%s: there are no ids to map them to", op->origin);
+    }
+    return 0;
+}
+
 static int plan_bind(struct rootfs_op *op, const struct oci_mount *m, const char *bundle,
                      struct error *e)
 {
@@ -129,6 +165,18 @@ static int plan_bind(struct rootfs_op *op, const struct oci_mount *m, const char
     return 0;
 }
 
+/* SELinux labels: those that the kernel gives to procfs, sysfs and cgroup2 can't be chosen, and a
+ * queue's comes by an attribute. */
+static bool takes_context(const char *type)
+{
+    static const char *const types[] = {"proc", "sysfs", "cgroup2", "mqueue"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+        if (streq(type, types[i]))
+            return false;
+    return true;
+}
+
 static int plan_fs(const struct rootfs_plan *plan, struct rootfs_op *op, const struct oci_mount *m,
                    struct error *e)
 {
@@ -138,30 +186,64 @@ static int plan_fs(const struct rootfs_plan *plan, struct rootfs_op *op, const s
                          op->origin);
     op->type = mem_strdup(streq(m->type, "cgroup") ? "cgroup2" : m->type);
     op->source = mem_strdup(m->source);
-    if (streq(op->type, "cgroup2")) {
+    /* There is nothing below it yet: an option for the whole tree is one for the mount. */
+    op->attr_set = (op->attr_set & ~op->tree_clear) | op->tree_set;
+    op->attr_clear |= op->tree_clear;
+    op->tree_set = op->tree_clear = 0;
+    if (op->copyup && !op_is_type(op, "tmpfs"))
+        return error_set(e, ERROR_CONFIG, EINVAL, "use mount option", "tmpcopyup",
+                         "remove it, or make the mount a tmpfs", "%s is no tmpfs", op->origin);
+    if (op_is_type(op, "cgroup2"))
         op->kind = ROOTFS_CGROUP;
-        if (!plan->cgroup_namespace)
-            return error_set(e, ERROR_UNSUPPORTED, EOPNOTSUPP, "mount cgroups on", op->dest,
-                             "add a namespace of type cgroup to linux.namespaces, or remove the "
-                             "mount",
-                             "%s: without a cgroup namespace it would show the host's whole cgroup "
-                             "tree",
-                             op->origin);
-    }
     if ((op->attr_set & MOUNT_ATTR_RDONLY) && !is_kernel_fs(op->type))
         strv_push(&op->data, mem_strdup("ro"));
+    if (plan->mount_context && takes_context(op->type))
+        strv_push(&op->data, mem_strdup(plan->mount_context));
     return 0;
+}
+
+/* Options of a file system may only be changed where this very plan made it: it could be the host's. */
+static int plan_remount(const struct rootfs_plan *plan, struct rootfs_op *op, bool bind,
+                        struct error *e)
+{
+    bool made = false;
+
+    op->kind = ROOTFS_REMOUNT;
+    for (const struct rootfs_op *o = plan->ops; o < op; o++)
+        made |= o->kind == ROOTFS_MOUNT_FS && streq(o->dest, op->dest);
+    if (!op->data || (made && !bind))
+        return 0;
+    return error_set(
+        e, ERROR_CONFIG, EINVAL, "use mount option", op->data[0],
+        "give it to the mount that makes the file system",
+        "%s: a remount can change options of a file system only where another mount of "
+        "config.json made it",
+        op->origin);
+}
+
+/* What kinds of mounts an option is not for. */
+static int check_options(const struct rootfs_op *op, const struct rootfs_options *o,
+                         struct error *e)
+{
+    const char *name = o->idmap ? "idmap" : "tmpcopyup";
+
+    if (o->idmap ? o->bind && !o->remount : !o->copyup || !(o->bind || o->remount))
+        return 0;
+    return error_set(e, ERROR_CONFIG, EINVAL, "use mount option", name, "remove it",
+                     o->idmap ? "%s: only ids of a bind mount can be mapped"
+                              : "%s: only a new tmpfs can begin with a copy",
+                     op->origin);
 }
 
 /* runc's rule: whatever is put over parts of /proc makes the runtime, or the program, believe
  * things (CVE-2019-16884). What symlinks make of a path is looked at when it is executed. */
 static int check_proc_dest(const struct rootfs_op *op, struct error *e)
 {
-    bool proc = op->type && streq(op->type, "proc");
-
     if (!path_is_below(op->dest, "/proc") || procfs_may_cover(op->dest))
         return 0;
-    if (streq(op->dest, "/proc") && (proc || op->kind == ROOTFS_MOUNT_BIND))
+    if (op->kind == ROOTFS_REMOUNT)
+        return 0;
+    if (streq(op->dest, "/proc") && (op_is_type(op, "proc") || op->kind == ROOTFS_MOUNT_BIND))
         return 0;
     return error_set(
         e, ERROR_CONFIG, EPERM, "mount on", op->dest, "remove the mount from config.json",
@@ -187,8 +269,11 @@ static int plan_mount(struct rootfs_plan *plan, const struct oci_spec *spec, siz
     struct rootfs_op *op = plan_add(plan, o.bind ? ROOTFS_MOUNT_BIND : ROOTFS_MOUNT_FS,
                                     m->destination, str_printf("mounts[%zu]", i));
     op->recursive = o.recursive;
+    op->copyup = o.copyup;
     op->attr_set = o.attr_set;
     op->attr_clear = o.attr_clear;
+    op->tree_set = o.tree_set;
+    op->tree_clear = o.tree_clear;
     op->propagation = o.propagation;
     op->propagation_recursive = o.propagation_recursive;
     op->data = TAKE_PTR(o.data);
@@ -196,25 +281,45 @@ static int plan_mount(struct rootfs_plan *plan, const struct oci_spec *spec, siz
     if (streq(op->dest, "/"))
         return error_set(e, ERROR_CONFIG, EINVAL, "mount on", op->dest, "use root.path for it",
                          "%s: the root file system can't be covered", op->origin);
-    r = o.bind ? plan_bind(op, m, bundle, e) : plan_fs(plan, op, m, e);
+    /* A runtime that does not know the option must not ignore the maps, so they imply it. */
+    o.idmap |= m->n_uid_maps || m->n_gid_maps;
+    r = check_options(op, &o, e);
+    if (r == 0 && o.idmap)
+        r = plan_idmap(op, m, spec, o.idmap_recursive, e);
+    if (r == 0)
+        r = o.remount ? plan_remount(plan, op, o.bind, e)
+            : o.bind  ? plan_bind(op, m, bundle, e)
+                      : plan_fs(plan, op, m, e);
     if (r < 0)
         return r;
     return check_proc_dest(op, e);
+}
+
+static int compare_text(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+static void leave_text(void *text)
+{
+    (void)text;
 }
 
 /* A read-only tmpfs, /dev above all, gets its devices, links and nested mount points first. Where
  * something else is mounted on the same path later, only at once is right. */
 static void plan_late_readonly(struct rootfs_plan *plan)
 {
-    for (size_t i = 0; i < plan->n_ops; i++) {
+    void *later = NULL; /* tsearch(3): there may be thousands of mounts */
+
+    for (size_t i = plan->n_ops; i-- > 0;) {
         struct rootfs_op *op = &plan->ops[i];
-        if (op->kind != ROOTFS_MOUNT_FS || !streq(op->type, "tmpfs"))
-            continue;
-        op->late_readonly = op->attr_set & MOUNT_ATTR_RDONLY;
-        for (size_t j = i + 1; j < plan->n_ops; j++)
-            if (streq(plan->ops[j].dest, op->dest))
-                op->late_readonly = false;
+        if (op->kind == ROOTFS_MOUNT_FS && op_is_type(op, "tmpfs"))
+            op->late_readonly =
+                (op->attr_set & MOUNT_ATTR_RDONLY) && !tfind(op->dest, &later, compare_text);
+        if (!tsearch(op->dest, &later, compare_text))
+            abort();
     }
+    tdestroy(later, leave_text);
 }
 
 static bool dev_is_bound(const struct rootfs_plan *plan)
@@ -225,8 +330,49 @@ static bool dev_is_bound(const struct rootfs_plan *plan)
     return false;
 }
 
-/* runtime-spec, "Default Devices" and "Dev symbolic links". */
-static void plan_devices(struct rootfs_plan *plan)
+static bool is_configured(const struct oci_spec *spec, const char *path)
+{
+    for (size_t i = 0; i < spec->n_devices; i++) {
+        _cleanup_free_ char *p = path_normalize(spec->devices[i].path);
+        if (streq(p, path))
+            return true;
+    }
+    return false;
+}
+
+static struct rootfs_op *plan_device(struct rootfs_plan *plan, const char *path, mode_t mode,
+                                     dev_t dev, char *origin)
+{
+    struct rootfs_op *op = plan_add(plan, ROOTFS_DEVICE, path, origin);
+
+    op->source = mem_strdup(op->dest);
+    op->mode = mode;
+    op->dev = dev;
+    return op;
+}
+
+static int plan_configured_device(struct rootfs_plan *plan, const struct oci_spec *spec, size_t i,
+                                  bool bound, struct error *e)
+{
+    const struct oci_device *d = &spec->devices[i];
+    mode_t bits = d->has_mode ? d->mode & 07777 : 0666;
+    dev_t dev = d->type == S_IFIFO ? 0 : makedev(d->major, d->minor);
+    struct rootfs_op *op =
+        plan_device(plan, d->path, d->type | bits, dev, str_printf("linux.devices[%zu]", i));
+
+    op->configured = true;
+    op->uid = d->uid;
+    op->gid = d->gid;
+    op->must_exist = bound && path_is_below(op->dest, "/dev");
+    if (!streq(op->dest, "/") && !path_is_below(op->dest, "/proc"))
+        return 0;
+    return error_set(e, ERROR_CONFIG, EINVAL, "make device", op->dest,
+                     "correct its path in config.json", "%s can't be there", op->origin);
+}
+
+/* runtime-spec, "Default Devices", "Devices" and "Dev symbolic links". Where /dev is a bind mount the
+ * directory is somebody else's, and complete. */
+static int plan_devices(struct rootfs_plan *plan, const struct oci_spec *spec, struct error *e)
 {
     static const struct {
         const char *path;
@@ -240,23 +386,28 @@ static void plan_devices(struct rootfs_plan *plan)
         {"/dev/stdin", "/proc/self/fd/0"},  {"/dev/stdout", "/proc/self/fd/1"},
         {"/dev/stderr", "/proc/self/fd/2"},
     };
+    bool bound = dev_is_bound(plan);
 
-    /* The directory is somebody else's, and complete. */
-    if (dev_is_bound(plan))
-        return;
-    for (size_t i = 0; i < ARRAY_SIZE(devices); i++) {
-        struct rootfs_op *op =
-            plan_add(plan, ROOTFS_DEVICE, devices[i].path, mem_strdup("default device"));
-        op->source = mem_strdup(devices[i].path);
-        op->mode = S_IFCHR | 0666;
-        op->dev = makedev(devices[i].major, devices[i].minor);
+    for (size_t i = 0; !bound && i < ARRAY_SIZE(devices); i++)
+        if (!is_configured(spec, devices[i].path))
+            plan_device(plan, devices[i].path, S_IFCHR | 0666,
+                        makedev(devices[i].major, devices[i].minor), mem_strdup("default device"));
+    for (size_t i = 0; i < spec->n_devices; i++) {
+        _cleanup_free_ char *path = path_normalize(spec->devices[i].path);
+        /* Engines list it with the host's devices; a container has its own, by the link below. */
+        if (streq(path, "/dev/ptmx"))
+            continue;
+        int r = plan_configured_device(plan, spec, i, bound, e);
+        if (r < 0)
+            return r;
     }
-    for (size_t i = 0; i < ARRAY_SIZE(links); i++) {
+    for (size_t i = 0; !bound && i < ARRAY_SIZE(links); i++) {
         struct rootfs_op *op =
             plan_add(plan, ROOTFS_SYMLINK, links[i][0], mem_strdup("default device"));
         op->source = mem_strdup(links[i][1]);
         op->replace = i == 0;
     }
+    return 0;
 }
 
 static int plan_paths(struct rootfs_plan *plan, enum rootfs_op_kind kind, char *const *paths,
@@ -278,10 +429,11 @@ static int plan_fill(struct rootfs_plan *plan, const struct oci_spec *spec, cons
     int r = plan_root(plan, spec, bundle, e);
     if (r < 0)
         return r;
-    /* Everything below would happen to the host. */
+    /* Everything below would happen to the host, or to whoever else is in a namespace that is joined. */
     if (!(spec->new_namespaces & CLONE_NEWNS))
         return error_set(e, ERROR_UNSUPPORTED, EOPNOTSUPP, "set up the root file system",
-                         plan->root, "add a namespace of type mount to linux.namespaces",
+                         plan->root,
+                         "add a namespace of type mount, without a path, to linux.namespaces",
                          "the container has no mount namespace of its own");
     for (size_t i = 0; i < spec->n_mounts; i++) {
         r = plan_mount(plan, spec, i, bundle, e);
@@ -289,7 +441,9 @@ static int plan_fill(struct rootfs_plan *plan, const struct oci_spec *spec, cons
             return r;
     }
     plan_late_readonly(plan);
-    plan_devices(plan);
+    r = plan_devices(plan, spec, e);
+    if (r < 0)
+        return r;
     r = plan_paths(plan, ROOTFS_READONLY, spec->readonly_paths, "linux.readonlyPaths", e);
     if (r < 0)
         return r;
@@ -305,179 +459,22 @@ int rootfs_plan_make(const struct oci_spec *spec, const char *bundle, struct roo
         .tree_fd = -EBADF,
         .readonly = spec->root_readonly,
         .propagation = propagation ? propagation : MS_PRIVATE,
-        .user_namespace = spec->new_namespaces & CLONE_NEWUSER,
-        .network_namespace = spec->new_namespaces & CLONE_NEWNET,
+        .propagation_recursive = propagation && spec->rootfs_propagation_recursive,
+        .user_namespace = oci_spec_isolates(spec, CLONE_NEWUSER),
+        .network_namespace = oci_spec_isolates(spec, CLONE_NEWNET),
         .cgroup_namespace = spec->new_namespaces & CLONE_NEWCGROUP,
     };
 
+    if (spec->mount_label && *spec->mount_label) {
+        plan.mount_label = mem_strdup(spec->mount_label);
+        plan.mount_context = str_printf("context=%s", spec->mount_label);
+    }
+
     int r = plan_fill(&plan, spec, bundle, e);
     if (r < 0) {
-        rootfs_plan_done(&plan);
+        plan_release(&plan);
         return r;
     }
     *ret = plan;
     return 0;
-}
-
-/* In a child with a user namespace the clone can also be made there; whether the source is there is
- * said now. */
-static int open_later(struct rootfs_op *op)
-{
-    struct stat st;
-
-    if (stat(op->source, &st) < 0)
-        return -errno;
-    op->source_is_dir = S_ISDIR(st.st_mode);
-    return 0;
-}
-
-static int open_bind(const struct rootfs_plan *plan, struct rootfs_op *op, struct error *e)
-{
-    struct stat st;
-    int r;
-    _cleanup_close_ int fd =
-        sys_open_tree(AT_FDCWD, op->source, OPEN_TREE_CLONE | (op->recursive ? AT_RECURSIVE : 0u));
-
-    if (fd == -EPERM && plan->user_namespace)
-        r = open_later(op);
-    else if (fd < 0)
-        r = fd;
-    else
-        r = fstat(fd, &st) < 0 ? -errno : 0;
-    if (r < 0) {
-        bool config = r == -ENOENT || r == -ENOTDIR || r == -ELOOP;
-        return error_set(e, config ? ERROR_CONFIG : ERROR_SYSTEM, -r, "bind", op->source,
-                         config ? "create it, or remove the mount from config.json" : NULL,
-                         "%s: %s", op->origin, strerror(-r));
-    }
-    if (fd >= 0) {
-        op->source_is_dir = S_ISDIR(st.st_mode);
-        op->source_fd = TAKE_FD(fd);
-    }
-    return 0;
-}
-
-static int open_device(struct rootfs_op *op, struct error *e)
-{
-    struct stat st;
-    _cleanup_close_ int fd = sys_open_tree(AT_FDCWD, op->source, OPEN_TREE_CLONE);
-
-    /* The child tries for itself. */
-    if (fd == -EPERM)
-        return 0;
-    if (fd < 0)
-        return error_errno(e, fd, "open device", op->source);
-    if (fstat(fd, &st) < 0)
-        return error_errno(e, -errno, "look at device", op->source);
-    if (!S_ISCHR(st.st_mode) || st.st_rdev != op->dev)
-        return error_set(e, ERROR_SYSTEM, ENODEV, "use the host's device", op->source,
-                         "repair the host's /dev", "it is not character device %u:%u",
-                         major(op->dev), minor(op->dev));
-    op->source_fd = TAKE_FD(fd);
-    return 0;
-}
-
-int rootfs_plan_open(struct rootfs_plan *plan, struct error *e)
-{
-    _cleanup_close_ int tree =
-        sys_open_tree(plan->root_fd, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH);
-    if (tree < 0 && !(tree == -EPERM && plan->user_namespace))
-        return error_set(e, tree == -EPERM ? ERROR_PERMISSION : ERROR_SYSTEM, -tree,
-                         "clone the root file system", plan->root,
-                         tree == -EPERM ? "run as root, or with a user namespace" : NULL, NULL);
-    fd_close(plan->tree_fd);
-    plan->tree_fd = TAKE_FD(tree);
-
-    for (size_t i = 0; i < plan->n_ops; i++) {
-        struct rootfs_op *op = &plan->ops[i];
-        int r = 0;
-        if (op->kind == ROOTFS_MOUNT_BIND)
-            r = open_bind(plan, op, e);
-        else if (op->kind == ROOTFS_DEVICE && plan->user_namespace)
-            r = open_device(op, e);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-static const char *propagation_name(uint64_t propagation)
-{
-    switch (propagation) {
-    case MS_SHARED:
-        return "shared";
-    case MS_SLAVE:
-        return "slave";
-    case MS_UNBINDABLE:
-        return "unbindable";
-    default:
-        return "private";
-    }
-}
-
-static void render_attr(struct strbuf *b, const struct rootfs_op *op)
-{
-    uint64_t clear = op->attr_clear & ~op->attr_set;
-
-    for (const struct rootfs_option *o = rootfs_option_table; o->name; o++) {
-        uint64_t in = o->kind == ROOTFS_OPTION_ATTR         ? op->attr_set
-                      : o->kind == ROOTFS_OPTION_ATTR_CLEAR ? clear
-                                                            : 0;
-        if (o->value & MOUNT_ATTR__ATIME) {
-            /* One field; clearing it is what "relatime" does. */
-            if (o->kind == ROOTFS_OPTION_ATTR && (in & MOUNT_ATTR__ATIME) == o->value)
-                strbuf_addf(b, " %s", o->name);
-        } else if (o->kind == ROOTFS_OPTION_ATTR && o->value == MOUNT_ATTR_RELATIME) {
-            if ((op->attr_clear & MOUNT_ATTR__ATIME) && !(op->attr_set & MOUNT_ATTR__ATIME))
-                strbuf_addf(b, " %s", o->name);
-        } else if (in & o->value) {
-            strbuf_addf(b, " %s", o->name);
-        }
-    }
-    if (op->late_readonly)
-        strbuf_add(b, " (read-only at the end)");
-}
-
-static void render_op(struct strbuf *b, const struct rootfs_op *op)
-{
-    switch (op->kind) {
-    case ROOTFS_MOUNT_FS:
-    case ROOTFS_CGROUP:
-        strbuf_addf(b, "mount %s %s", op->type, op->dest);
-        break;
-    case ROOTFS_MOUNT_BIND:
-        strbuf_addf(b, "%s %s %s", op->recursive ? "rbind" : "bind", op->source, op->dest);
-        break;
-    case ROOTFS_DEVICE:
-        strbuf_addf(b, "device %s %u:%u %04o", op->dest, major(op->dev), minor(op->dev),
-                    op->mode & 07777);
-        break;
-    case ROOTFS_SYMLINK:
-        strbuf_addf(b, "symlink %s -> %s", op->dest, op->source);
-        break;
-    case ROOTFS_MASK:
-        strbuf_addf(b, "mask %s", op->dest);
-        break;
-    case ROOTFS_READONLY:
-        strbuf_addf(b, "readonly %s", op->dest);
-        break;
-    }
-    render_attr(b, op);
-    if (op->propagation)
-        strbuf_addf(b, " %s%s", op->propagation_recursive ? "r" : "",
-                    propagation_name(op->propagation));
-    for (char **d = op->data; d && *d; d++)
-        strbuf_addf(b, " %s", *d);
-    strbuf_addc(b, '\n');
-}
-
-char *rootfs_plan_render(const struct rootfs_plan *plan)
-{
-    struct strbuf b = {0};
-
-    strbuf_addf(&b, "root %s%s %s%s\n", plan->root, plan->readonly ? " ro" : "",
-                propagation_name(plan->propagation), plan->user_namespace ? " userns" : "");
-    for (size_t i = 0; i < plan->n_ops; i++)
-        render_op(&b, &plan->ops[i]);
-    return strbuf_take(&b);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 #include <linux/capability.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "oci/names.h"
 #include "security/security.h"
@@ -31,4 +33,19 @@ int capability_last(void)
     while (cap > 0 && !kernel_has(cap))
         cap--;
     return cap;
+}
+
+uint64_t capability_own(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+    uint64_t own = 0;
+
+    if (syscall(SYS_capget, &header, data) < 0)
+        return 0;
+    for (int cap = 0; cap <= capability_last(); cap++)
+        if ((data[cap / 32].permitted >> (cap % 32) & 1) &&
+            prctl(PR_CAPBSET_READ, (unsigned long)cap, 0, 0, 0) == 1)
+            own |= UINT64_C(1) << cap;
+    return own;
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 #include <errno.h>
 
+#include "base/log.h"
 #include "base/str.h"
 #include "security/security.h"
 
-/* Fails naming the capabilities in `mask`. */
-static int refuse(uint64_t mask, enum error_code code, const char *remedy, const char *why,
-                  struct error *e)
+/* "CAP_CHOWN, CAP_KILL", newly allocated. */
+static char *names_of(uint64_t mask)
 {
     struct strbuf names = {0};
 
@@ -21,34 +21,50 @@ static int refuse(uint64_t mask, enum error_code code, const char *remedy, const
         else
             strbuf_addf(&names, "%d", cap);
     }
-    int r = error_set(e, code, code == ERROR_UNSUPPORTED ? ENOTSUP : EINVAL, "use the capabilities",
-                      names.s, remedy, "%s", why);
-    strbuf_done(&names);
-    return r;
+    return strbuf_take(&names);
 }
 
-static int check_capabilities(const struct oci_capabilities *c, int last, struct error *e)
+static void keep_only(uint64_t *set, uint64_t grantable, const char *name, const char *why)
 {
-    uint64_t known = last >= 63 ? UINT64_MAX : (UINT64_C(1) << (last + 1)) - 1;
-    uint64_t all = c->bounding | c->effective | c->inheritable | c->permitted | c->ambient;
+    uint64_t extra = *set & ~grantable;
 
-    if (all & ~known)
-        return refuse(all & ~known, ERROR_UNSUPPORTED, "take them out of process.capabilities",
-                      "the kernel does not know them", e);
-    if (c->effective & ~c->permitted)
-        return refuse(c->effective & ~c->permitted, ERROR_CONFIG,
-                      "add them to process.capabilities.permitted",
-                      "they are effective without being permitted", e);
-    if (c->ambient & ~(c->permitted & c->inheritable))
-        return refuse(c->ambient & ~(c->permitted & c->inheritable), ERROR_CONFIG,
-                      "add them to process.capabilities.permitted and inheritable",
-                      "they are ambient without being permitted and inheritable", e);
+    if (!extra)
+        return;
+    _cleanup_free_ char *names = names_of(extra);
+    log_warning("process.capabilities.%s: left out %s: %s", name, names, why);
+    *set &= grantable;
+}
+
+/* What can't be granted is left out with a warning, and the program runs with less (runtime-spec, config.md,
+ * "Linux Process"). buildah gives ambient capabilities without inheritable ones, and every list that is made for
+ * a newer kernel names what an older one does not know. */
+static void fit_capabilities(struct oci_capabilities *c, uint64_t grantable, const char *why)
+{
+    const struct {
+        uint64_t *set;
+        const char *name;
+    } sets[] = {
+        {&c->bounding, "bounding"},   {&c->permitted, "permitted"}, {&c->effective, "effective"},
+        {&c->inheritable, "inheritable"}, {&c->ambient, "ambient"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(sets); i++)
+        keep_only(sets[i].set, grantable, sets[i].name, why);
+}
+
+static void fit_sets(struct oci_capabilities *c)
+{
+    keep_only(&c->effective, c->permitted, "effective", "not permitted");
     /* capset(2) refuses it with EPERM once the bounding set is narrowed. */
-    if (c->inheritable & ~c->bounding)
-        return refuse(c->inheritable & ~c->bounding, ERROR_CONFIG,
-                      "add them to process.capabilities.bounding",
-                      "they are inheritable without being in the bounding set", e);
-    return 0;
+    keep_only(&c->inheritable, c->bounding, "inheritable", "not in the bounding set");
+    keep_only(&c->ambient, c->permitted & c->inheritable, "ambient",
+              "not both permitted and inheritable");
+}
+
+void security_plan_grant(struct security_plan *plan, bool own_user_namespace)
+{
+    if (!own_user_namespace)
+        fit_capabilities(&plan->caps, capability_own(), "the runtime does not have it itself");
 }
 
 int security_plan(const struct oci_process *process, const struct oci_seccomp *seccomp,
@@ -66,10 +82,11 @@ int security_plan(const struct oci_process *process, const struct oci_seccomp *s
 
     if (process->has_capabilities)
         plan.caps = process->capabilities;
-    int r = check_capabilities(&plan.caps, plan.last_cap, e);
-    if (r < 0)
-        return r;
-    r = security_plan_labels("/sys", process, &plan, e);
+    fit_capabilities(&plan.caps,
+                     plan.last_cap >= 63 ? UINT64_MAX : (UINT64_C(1) << (plan.last_cap + 1)) - 1,
+                     "the kernel does not know it");
+    fit_sets(&plan.caps);
+    int r = security_plan_labels("/sys", process, &plan, e);
     if (r < 0)
         return r;
     if (seccomp) {

@@ -13,6 +13,8 @@
 /* Capability number from "CAP_CHOWN" (capabilities(7)); -EINVAL. And back; NULL when unknown. */
 int capability_parse(const char *name);
 const char *capability_name(int cap);
+/* The caller's own: permitted, and in its bounding set. */
+uint64_t capability_own(void);
 /* The kernel's highest capability (what /proc/sys/kernel/cap_last_cap says, asked by prctl(2)), at
  * most 63. */
 int capability_last(void);
@@ -71,12 +73,15 @@ struct security_plan {
     const char *selinux_label; /* borrowed; NULL: none */
 };
 
-/* Plans from a validated spec. A capability the kernel does not know, one in ambient without
- * permitted and inheritable, effective beyond permitted, and inheritable beyond bounding are errors
- * (runc drops some in silence). So is a label for a security module that this host does not run
- * (security_check_labels). */
+/* Plans from a validated spec. A capability the kernel does not know, one that is effective beyond permitted,
+ * inheritable beyond bounding, or ambient without being permitted and inheritable is left out with a warning
+ * (runtime-spec, config.md, "Linux Process"). A label for a security module that this host does not run is an
+ * error (security_check_labels). */
 int security_plan(const struct oci_process *process, const struct oci_seccomp *seccomp,
                   struct security_plan *ret, struct error *e);
+/* Leaves out, with a warning too, what the runtime itself does not have and so can't pass on; in a user namespace
+ * that the container has or joins the kernel grants all. */
+void security_plan_grant(struct security_plan *plan, bool own_user_namespace);
 void security_plan_done(struct security_plan *plan);
 
 /* ERROR_UNSUPPORTED where process.apparmorProfile or process.selinuxLabel is given and the host has no

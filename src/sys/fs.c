@@ -286,14 +286,8 @@ static int set_option(int fs, const char *option)
     return fsconfig(fs, FSCONFIG_SET_STRING, key, eq + 1, 0) < 0 ? -errno : 0;
 }
 
-int sys_fsmount(const char *type, const char *source, const char *const *options, uint64_t attr,
-                const char **ret_bad)
+static int set_options(int fs, const char *const *options, const char **ret_bad)
 {
-    _cleanup_close_ int fs = fsopen(type, FSOPEN_CLOEXEC);
-    if (fs < 0)
-        return -errno;
-    if (source && fsconfig(fs, FSCONFIG_SET_STRING, "source", source, 0) < 0)
-        return -errno;
     for (; options && *options; options++) {
         int r = set_option(fs, *options);
         if (r < 0) {
@@ -302,10 +296,35 @@ int sys_fsmount(const char *type, const char *source, const char *const *options
             return r;
         }
     }
+    return 0;
+}
+
+int sys_fsmount(const char *type, const char *source, const char *const *options, uint64_t attr,
+                const char **ret_bad)
+{
+    _cleanup_close_ int fs = fsopen(type, FSOPEN_CLOEXEC);
+    if (fs < 0)
+        return -errno;
+    if (source && fsconfig(fs, FSCONFIG_SET_STRING, "source", source, 0) < 0)
+        return -errno;
+    int r = set_options(fs, options, ret_bad);
+    if (r < 0)
+        return r;
     if (fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
         return -errno;
     int fd = fsmount(fs, FSMOUNT_CLOEXEC, (unsigned)attr);
     return fd < 0 ? -errno : fd;
+}
+
+int sys_fsreconfigure(int fd, const char *const *options, const char **ret_bad)
+{
+    _cleanup_close_ int fs = fspick(fd, "", FSPICK_EMPTY_PATH | FSPICK_CLOEXEC);
+    if (fs < 0)
+        return -errno;
+    int r = set_options(fs, options, ret_bad);
+    if (r < 0)
+        return r;
+    return fsconfig(fs, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0) < 0 ? -errno : 0;
 }
 
 int sys_move_mount(int from, int to)
@@ -326,6 +345,27 @@ int sys_mount_setattr(int fd, unsigned flags, uint64_t set, uint64_t clear, uint
     if (mount_setattr(fd, "", flags | AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
         return -errno;
     return 0;
+}
+
+int sys_mount_idmap(int fd, unsigned flags, int userns_fd)
+{
+    struct mount_attr attr = {
+        .attr_set = MOUNT_ATTR_IDMAP,
+        .userns_fd = (__u64)userns_fd,
+    };
+
+    if (mount_setattr(fd, "", flags | AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+        return -errno;
+    return 0;
+}
+
+int sys_is_mount_root(int fd)
+{
+    struct statx sx;
+
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &sx) < 0)
+        return -errno;
+    return (sx.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
 }
 
 int sys_fs_magic(int fd, uint64_t *ret)

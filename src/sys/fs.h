@@ -47,6 +47,18 @@ int sys_move_mount(int from, int to);
 /* mount_setattr(2) on what fd is open on. */
 int sys_mount_setattr(int fd, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation);
 
+/* Maps the ids of files on a detached mount by a user namespace's maps: MOUNT_ATTR_IDMAP, Linux 5.12.
+ * `flags` may be AT_RECURSIVE. -EINVAL where a file system can't, -EPERM where it is done already or the
+ * caller lacks CAP_SYS_ADMIN over the file system. */
+int sys_mount_idmap(int fd, unsigned flags, int userns_fd);
+
+/* Changes options of the file system that is mounted where `fd` is: fspick(2). `options` and *ret_bad as
+ * in sys_fsmount(). */
+int sys_fsreconfigure(int fd, const char *const *options, const char **ret_bad);
+
+/* 1 where `fd` is the root of a mount, else 0: STATX_ATTR_MOUNT_ROOT, Linux 5.8. */
+int sys_is_mount_root(int fd);
+
 /* statfs(2) f_type of a descriptor. */
 int sys_fs_magic(int fd, uint64_t *ret);
 

@@ -2,13 +2,14 @@
 #pragma once
 
 #include <net/if.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* Network devices between namespaces, by rtnetlink(7). Negative errno; nothing allocates. */
 
 /* Moves a device of the caller's network namespace into the one of `netns_fd` (nsfs), where it is called
- * `name` (NULL: as before; with one "%d" in it, the kernel's choice), has the addresses it had, as far as they
+ * `name` (NULL: as before; "%d" in it becomes the first number that is free there), has the addresses it had, as far as they
  * are permanent and of global scope (runtime-spec 1.3, config-linux.md "Network Devices"), and is up.
  * Needs CAP_NET_ADMIN over both. The calling thread is in the other namespace for a moment (as sys/netns.h).
  *
@@ -23,14 +24,14 @@ int netdev_move(const char *host_name, const char *name, int netns_fd);
 /* An address as RTM_NEWADDR takes it. */
 struct netdev_address {
     uint8_t family, prefix_len;
-    uint32_t flags;           /* IFA_F_* */
-    uint8_t len;              /* of each of those below: 4 or 16 */
-    uint8_t has_local, has_broadcast;
-    uint8_t address[16], local[16], broadcast[16];
+    uint32_t flags; /* IFA_F_* */
+    bool has_address, has_local, has_broadcast;
+    uint8_t address[16], local[16], broadcast[16]; /* IPv4: the first 4 bytes */
 };
 struct netdev_addresses {
     struct netdev_address list[NETDEV_ADDRESSES_MAX];
     size_t n;
+    bool changed; /* while they were listed: to be done again */
 };
 
 /* One packet of the kernel's answer to an RTM_GETADDR dump: adds what belongs to interface `index`, is

@@ -136,3 +136,18 @@ def make_bundle(tmp_path, rootfs_template):
 def bundle(make_bundle):
     """A bundle that runs a shell; see harness.Bundle for how to change it."""
     return make_bundle("bundle")
+
+
+@pytest.fixture
+def counting(nucleus, make_bundle):
+    """Makes containers that count; they are removed at the end."""
+    made = []
+
+    def make(*options, bundle=None, **kwargs):
+        made.append(harness.Counting(nucleus, bundle or make_bundle(), *options, **kwargs))
+        made[-1].more()
+        return made[-1]
+
+    yield make
+    for cid in nucleus.ids_listed():
+        nucleus.delete(cid, "-f")

@@ -14,21 +14,6 @@ import pytest
 from harness import Counting, alive, mount, process, umount, v2_cgroup, wait_for, wait_output
 
 
-@pytest.fixture
-def counting(nucleus, make_bundle):
-    """Makes containers that count; they are removed at the end."""
-    made = []
-
-    def make(*options, bundle=None, **kwargs):
-        made.append(Counting(nucleus, bundle or make_bundle(), *options, **kwargs))
-        made[-1].more()
-        return made[-1]
-
-    yield make
-    for cid in nucleus.ids_listed():
-        nucleus.delete(cid, "-f")
-
-
 def records(nucleus):
     """The store, but for the logs of failures and CRIU's cache."""
     return {path: content for path, content in nucleus.store().items()

@@ -10,18 +10,6 @@ ALLOW = {"defaultAction": "SCMP_ACT_ALLOW",
          "syscalls": [{"names": ["reboot"], "action": "SCMP_ACT_ERRNO"}]}
 
 
-@pytest.fixture
-def counting(nucleus, make_bundle):
-    made = []
-
-    def make(**kwargs):
-        made.append(Counting(nucleus, make_bundle(), **kwargs))
-        return made[-1]
-
-    yield make
-    delete_all(nucleus)
-
-
 def ids(nucleus):
     return nucleus.run("list", "-q").out.split()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness import BUSYBOX, Counting, alive, mounts_of, v2_cgroup, wait_for, wait_output
-from test_checkpoint import counting, records, refused  # noqa: F401 (fixtures)
+from test_checkpoint import records, refused  # noqa: F401 (fixtures)
 
 
 def restore_refused(refused, nucleus, directory, bundle, *options, text=None):

@@ -8,7 +8,6 @@ import subprocess
 import pytest
 
 from harness import wait_for, wait_output
-from test_checkpoint import counting  # noqa: F401 (fixture)
 
 # Puts a file behind descriptor 1 whose path, as the kernel tells it from outside, is one of the
 # host: on a tmpfs in a mount namespace that is gone, with the same names in it.

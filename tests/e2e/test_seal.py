@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from harness import Counting, session_dir
-from test_checkpoint import counting, records, refused  # noqa: F401 (fixtures)
+from test_checkpoint import records, refused  # noqa: F401 (fixtures)
 
 _made = {}
 

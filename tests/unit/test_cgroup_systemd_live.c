@@ -14,8 +14,8 @@
 #include "cgroup/cgroup.h"
 #include "cgroup/systemd.h"
 
-/* Real scopes. They need a systemd, so tests/vm runs this: as root with the system's, and as a user with a
- * manager of its own ($NUCLEUS_TEST_SYSTEMD: system, user). Without it nothing is tested. */
+/* Real scopes. They need a systemd, so tests/vm runs this: as root with the system's, and as a user
+ * with a manager of its own ($NUCLEUS_TEST_SYSTEMD: system, user). Without it nothing is tested. */
 
 #define TIMEOUT_MS 10000
 
@@ -132,7 +132,7 @@ static void test_scope_is_made_limited_changed_and_removed(void **state)
     limit(&p, "cpu.weight", "39");
     limit(&p, "memory.oom.group", "1"); /* 252 does not have it: left out */
     annotate(&p, "TimeoutStopSec", "7");
-    annotate(&p, "Documentation", "['man:nucleus(1)', 'https://example.org/']");
+    annotate(&p, "Documentation", "['https://a.example', 'https://b.example']");
     ok(cgroup_systemd_start(&host, &u, "web", pid, &p, &path, e));
 
     const char *below = strstr(path, u.path);
@@ -151,7 +151,7 @@ static void test_scope_is_made_limited_changed_and_removed(void **state)
     assert_property(u.name, "Delegate", "yes");
     assert_property(u.name, "CollectMode", "inactive-or-failed");
     assert_property(u.name, "TimeoutStopUSec", "7s");
-    assert_property(u.name, "Documentation", "man:nucleus(1) https://example.org/");
+    assert_property(u.name, "Documentation", "https://a.example https://b.example");
 
     limit(&change, "memory.max", "31457280");
     limit(&change, "pids.max", "max");
@@ -220,14 +220,14 @@ static void test_active_unit_is_not_taken(void **state)
     const struct cgroup_systemd_properties none = {0};
     char *path = NULL, *other = NULL;
     pid_t pid = spawn_sleeper(), second = spawn_sleeper();
-    struct error e = {0};
+    struct error said = {0};
 
     (void)state;
     ok(cgroup_systemd_start(&host, &u, "x", pid, &none, &path, e));
-    assert_true(cgroup_systemd_start(&host, &u, "x", second, &none, &other, &e) < 0);
-    assert_int_equal(e.code, ERROR_EXISTS);
-    assert_error_says(&e, "t-taken.scope");
-    error_done(&e);
+    assert_true(cgroup_systemd_start(&host, &u, "x", second, &none, &other, &said) < 0);
+    assert_int_equal(said.code, ERROR_EXISTS);
+    assert_error_says(&said, "t-taken.scope");
+    error_done(&said);
     _cleanup_free_ char *in = cgroup_of(second);
     assert_string_not_equal(in, path);
     (void)kill(second, SIGKILL);
@@ -283,9 +283,10 @@ static void test_process_is_attached(void **state)
     (void)state;
     ok(cgroup_systemd_start(&host, &u, "x", pid, &none, &path, e));
     ok(cgroup_systemd_attach(u.name, user, NULL, second, e));
+    _cleanup_free_ char *deeper = path_join(path, "deep/er");
+    assert_int_equal(dir_make_parents(deeper, 0755), 0);
     ok(cgroup_systemd_attach(u.name, user, "/deep/er", third, e));
     _cleanup_free_ char *in = cgroup_of(second), *deep = cgroup_of(third);
-    _cleanup_free_ char *deeper = path_join(path, "deep/er");
     assert_string_equal(in, path);
     assert_string_equal(deep, deeper);
     ok(cgroup_kill(path, TIMEOUT_MS, e));
@@ -309,14 +310,14 @@ static void test_what_systemd_refuses_is_told(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         _cleanup_systemd_properties_ struct cgroup_systemd_properties p = {0};
-        struct error e = {0};
+        struct error said = {0};
         pid_t pid = spawn_sleeper();
         annotate(&p, rows[i].name, rows[i].value);
-        assert_true(cgroup_systemd_start(&host, &u, "x", pid, &p, &path, &e) < 0);
-        assert_error_says(&e, rows[i].says);
-        assert_error_says(&e, "org.systemd.property");
-        assert_int_equal(e.code, ERROR_CONFIG);
-        error_done(&e);
+        assert_true(cgroup_systemd_start(&host, &u, "x", pid, &p, &path, &said) < 0);
+        assert_error_says(&said, rows[i].says);
+        assert_error_says(&said, "org.systemd.property");
+        assert_int_equal(said.code, ERROR_CONFIG);
+        error_done(&said);
         (void)kill(pid, SIGKILL);
         assert_int_equal(waitpid(pid, NULL, 0), pid);
         assert_property(u.name, "LoadState", "not-found");
@@ -326,16 +327,16 @@ static void test_what_systemd_refuses_is_told(void **state)
 static void test_missing_unit(void **state)
 {
     _cleanup_systemd_properties_ struct cgroup_systemd_properties p = {0};
-    struct error e = {0};
+    struct error said = {0};
 
     (void)state;
     limit(&p, "pids.max", "5");
-    assert_true(cgroup_systemd_set("t-nobody.scope", user, &p, &e) < 0);
-    assert_error_says(&e, "t-nobody.scope");
-    error_done(&e);
-    assert_true(cgroup_systemd_attach("t-nobody.scope", user, NULL, getpid(), &e) < 0);
-    assert_error_says(&e, "t-nobody.scope");
-    error_done(&e);
+    assert_true(cgroup_systemd_set("t-nobody.scope", user, &p, &said) < 0);
+    assert_error_says(&said, "t-nobody.scope");
+    error_done(&said);
+    assert_true(cgroup_systemd_attach("t-nobody.scope", user, NULL, getpid(), &said) < 0);
+    assert_error_says(&said, "t-nobody.scope");
+    error_done(&said);
 }
 
 static void test_process_that_is_gone(void **state)
@@ -344,14 +345,14 @@ static void test_process_that_is_gone(void **state)
     const struct cgroup_systemd_properties none = {0};
     pid_t pid = spawn_sleeper();
     char *path = NULL;
-    struct error e = {0};
+    struct error said = {0};
 
     (void)state;
     (void)kill(pid, SIGKILL);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
-    assert_true(cgroup_systemd_start(&host, &u, "x", pid, &none, &path, &e) < 0);
-    assert_error_says(&e, "t-gone.scope");
-    error_done(&e);
+    assert_true(cgroup_systemd_start(&host, &u, "x", pid, &none, &path, &said) < 0);
+    assert_error_says(&said, "t-gone.scope");
+    error_done(&said);
     ok(cgroup_systemd_stop(u.name, user, e));
     assert_property(u.name, "LoadState", "not-found");
 }

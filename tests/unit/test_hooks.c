@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "base/file.h"
@@ -368,10 +368,10 @@ static void test_in_the_child(void **state)
         char c;
         if (read(sk[0], &c, 1) != 1)
             _exit(1);
-        if (hooks_run_in_child(OCI_HOOK_CREATE_CONTAINER, &hooks, &room, &f) != 0)
+        if (hooks_run_in_child(OCI_HOOK_CREATE_CONTAINER, &hooks, &room, -EBADF, &f) != 0)
             _exit(2);
         hooks.n = 2;
-        if (hooks_run_in_child(OCI_HOOK_START_CONTAINER, &hooks, &room, &f) != -ECHILD)
+        if (hooks_run_in_child(OCI_HOOK_START_CONTAINER, &hooks, &room, -EBADF, &f) != -ECHILD)
             _exit(3);
         if (f.errnum != ECHILD || !streq(f.subject, "hooks.startContainer[1] (/bin/sh)") ||
             !streq(f.why, "it ended with status 9: oh"))
@@ -393,6 +393,36 @@ static void test_in_the_child(void **state)
     free(s[0].dir), free(s[1].dir);
 }
 
+static void test_it_ends_with_the_one_who_waits_for_it(void **state)
+{
+    const struct temp_dir *d = *state;
+    struct shell s;
+    struct oci_hook hook = shell_hook(&s, d, "exec 3>$D/fifo; printf a >&3; sleep 1000 & wait");
+    struct oci_hook_list hooks = {.list = &hook, .n = 1};
+    struct hooks_state room = {0};
+    struct hook_failure f = {0};
+    int fifo = open_fifo(d), sk[2], status;
+
+    assert_int_equal(hooks_state_make(&room, strlen(STATE), NULL), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sk), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)close(sk[0]);
+        int r = hooks_run_in_child(OCI_HOOK_CREATE_CONTAINER, &hooks, &room, sk[1], &f);
+        _exit(r == -EPIPE && f.errnum == EPIPE ? 0 : 1);
+    }
+    (void)close(sk[1]);
+    assert_int_equal(read_byte(fifo), 'a');
+    (void)close(sk[0]);
+    assert_int_equal(read_byte(fifo), '\0');
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    (void)close(fifo);
+    hooks_state_done(&room);
+    free(s.dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -409,6 +439,7 @@ int main(void)
         temp_test(test_it_dies_with_the_runtime),
         temp_test(test_sigchld_that_is_ignored),
         temp_test(test_in_the_child),
+        temp_test(test_it_ends_with_the_one_who_waits_for_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -505,6 +505,10 @@ static void test_mount_mappings(void **state)
     assert_int_equal(s->mounts[0].uid_maps[0].host_id, 1);
     assert_int_equal(s->mounts[0].gid_maps[0].size, 4);
 
+    /* Side by side is no overlap, in either order. */
+    oci_spec_free(accept(BIND("'uidMappings':[{'containerID':10,'hostID':0,'size':5},"
+                              "{'containerID':0,'hostID':5,'size':10}]," GID_MAPS)));
+
     static const struct refusal cases[] = {
         {BIND(GID_MAPS), "mounts[0].uidMappings: is required where gidMappings is given"},
         {BIND("'uidMappings':[{'containerID':0,'hostID':1,'size':2}]"),

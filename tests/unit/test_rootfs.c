@@ -1,342 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include <errno.h>
-#include <fcntl.h>
-#include <ftw.h>
-#include <limits.h>
-#include <linux/magic.h>
-#include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mount.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <sys/sysmacros.h>
-#include <sys/vfs.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include "base/error.h"
-#include "base/file.h"
-#include "base/mem.h"
-#include "base/path.h"
-#include "base/str.h"
-#include "rootfs/options.h"
-#include "rootfs/rootfs.h"
-#include "sys/fs.h"
-#include "sys/process.h"
-
-/* A bundle below a temporary directory, and a spec that is built by hand. */
-
-#define MAX_MOUNTS 16
-
-struct bundle {
-    char dir[64];
-    char *root;    /* dir/rootfs */
-    char *outside; /* dir/outside: what no container may touch */
-    struct oci_spec spec;
-    struct oci_mount mounts[MAX_MOUNTS];
-    struct error e;
-};
-
-static void make_dir(const char *a, const char *b)
-{
-    _cleanup_free_ char *p = path_join(a, b);
-    assert_int_equal(dir_make_parents(p, 0755), 0);
-}
-
-static void make_file(const char *a, const char *b, const char *text)
-{
-    _cleanup_free_ char *p = path_join(a, b);
-    int fd = open(p, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    assert_true(fd >= 0);
-    assert_int_equal(fd_write_all(fd, text, strlen(text)), 0);
-    fd_close(fd);
-}
-
-static void make_link(const char *a, const char *b, const char *target)
-{
-    _cleanup_free_ char *p = path_join(a, b);
-    assert_int_equal(symlink(target, p), 0);
-}
-
-static int setup(void **state)
-{
-    struct bundle *b = mem_new0(struct bundle);
-
-    (void)umask(0022);
-    strcpy(b->dir, "/tmp/nucleus-rootfs-XXXXXX");
-    assert_non_null(mkdtemp(b->dir));
-    assert_int_equal(chmod(b->dir, 0755), 0);
-    b->root = path_join(b->dir, "rootfs");
-    b->outside = path_join(b->dir, "outside");
-    make_dir(b->root, "etc");
-    make_dir(b->outside, ".");
-    make_file(b->root, "etc/passwd", "root\n");
-    make_file(b->outside, "secret", "secret\n");
-    b->spec.root_path = (char *)"rootfs";
-    b->spec.new_namespaces = CLONE_NEWNS;
-    b->spec.mounts = b->mounts;
-    *state = b;
-    return 0;
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st, (void)type, (void)ftw;
-    return remove(path);
-}
-
-static int teardown(void **state)
-{
-    struct bundle *b = *state;
-
-    assert_int_equal(nftw(b->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
-    for (size_t i = 0; i < b->spec.n_mounts; i++)
-        strv_free(b->mounts[i].options);
-    free(b->root);
-    free(b->outside);
-    error_done(&b->e);
-    free(b);
-    return 0;
-}
-
-/* `options` separated by commas. */
-static void add_mount(struct bundle *b, const char *dest, const char *type, const char *source,
-                      const char *options)
-{
-    struct oci_mount *m = &b->mounts[b->spec.n_mounts++];
-    assert_true(b->spec.n_mounts <= MAX_MOUNTS);
-
-    m->destination = (char *)(uintptr_t)dest;
-    m->type = (char *)(uintptr_t)type;
-    m->source = (char *)(uintptr_t)source;
-    while (options && *options) {
-        size_t n = strcspn(options, ",");
-        strv_push(&m->options, mem_strndup(options, n));
-        options += n + (options[n] == ',');
-    }
-}
-
-static void plan_make(struct bundle *b, struct rootfs_plan *plan)
-{
-    int r = rootfs_plan_make(&b->spec, b->dir, plan, &b->e);
-    if (r < 0) {
-        _cleanup_free_ char *text = error_render(&b->e);
-        fail_msg("%s", text);
-    }
-}
-
-/* The plan must be refused, with this code and these words. */
-static void assert_refused(struct bundle *b, enum error_code code, const char *words)
-{
-    struct rootfs_plan plan = {0};
-
-    error_done(&b->e);
-    assert_true(rootfs_plan_make(&b->spec, b->dir, &plan, &b->e) < 0);
-    assert_null(plan.root);
-    _cleanup_free_ char *text = error_render(&b->e);
-    assert_int_equal(b->e.code, code);
-    if (!strstr(text, words))
-        fail_msg("'%s' is not in: %s", words, text);
-}
-
-/* What the child of run() tells. */
-struct outcome {
-    int r;
-    char step[128], subject[256];
-    int line; /* of the check that failed inside, or 0 */
-};
-
-/* Runs as the container's first process; the line of the check that failed, or 0. */
-typedef int (*inside)(const struct bundle *b);
-#define CHECK(x)                                                                                   \
-    do {                                                                                           \
-        if (!(x))                                                                                  \
-            return __LINE__;                                                                       \
-    } while (0)
-
-static void child(const struct bundle *b, const struct rootfs_plan *plan, inside check, int go,
-                  int out)
-{
-    struct outcome o = {0};
-    struct rootfs_failure f = {0};
-    char c;
-
-    if (read(go, &c, 1) != 1)
-        _exit(1);
-    if (plan->user_namespace && (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0))
-        _exit(1);
-    if (plan->cgroup_namespace && unshare(CLONE_NEWCGROUP) < 0)
-        _exit(1);
-    (void)umask(0077); /* must not matter */
-    o.r = rootfs_mount_all(plan, &f);
-    if (o.r == 0)
-        o.r = rootfs_pivot(plan, &f);
-    if (o.r == 0 && check)
-        o.line = check(b);
-    if (f.step)
-        snprintf(o.step, sizeof(o.step), "%s", f.step);
-    if (f.subject)
-        snprintf(o.subject, sizeof(o.subject), "%s", f.subject);
-    if (write(out, &o, sizeof(o)) != sizeof(o))
-        _exit(1);
-    _exit(0);
-}
-
-static unsigned first_id, n_ids = 65536;
-
-static void write_map(pid_t pid, const char *name)
-{
-    char path[64], text[64];
-
-    snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
-    snprintf(text, sizeof(text), "0 %u %u", first_id, n_ids);
-    assert_int_equal(file_write_at(AT_FDCWD, path, text), 0);
-}
-
-/* A group map of a caller without privileges. */
-static void deny_groups(pid_t pid)
-{
-    char path[64];
-
-    snprintf(path, sizeof(path), "/proc/%d/setgroups", pid);
-    assert_int_equal(file_write_at(AT_FDCWD, path, "deny"), 0);
-}
-
-static struct outcome run_plan(struct bundle *b, const struct rootfs_plan *plan, inside check)
-{
-    struct outcome o = {.r = 1};
-    int go[2], out[2], pidfd = -EBADF, status = 0;
-
-    assert_int_equal(pipe2(go, O_CLOEXEC), 0);
-    assert_int_equal(pipe2(out, O_CLOEXEC), 0);
-    /* The child of the system call has no stdio of its own to flush. */
-    pid_t pid = sys_clone3(b->spec.new_namespaces & ~(uint64_t)CLONE_NEWCGROUP, -1, &pidfd);
-    assert_true(pid >= 0);
-    if (pid == 0)
-        child(b, plan, check, go[0], out[1]);
-    if (plan->user_namespace) {
-        if (n_ids == 1)
-            deny_groups(pid);
-        write_map(pid, "uid_map");
-        write_map(pid, "gid_map");
-    }
-    assert_int_equal(write(go[1], "", 1), 1);
-    fd_close(out[1]);
-    assert_int_equal(fd_read_full(out[0], &o, sizeof(o)), sizeof(o));
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    fd_close(go[0]);
-    fd_close(go[1]);
-    fd_close(out[0]);
-    fd_close(pidfd);
-    return o;
-}
-
-static struct outcome run(struct bundle *b, inside check)
-{
-    struct rootfs_plan plan;
-
-    plan_make(b, &plan);
-    int r = rootfs_plan_open(&plan, &b->e);
-    if (r < 0) {
-        _cleanup_free_ char *text = error_render(&b->e);
-        fail_msg("%s", text);
-    }
-    struct outcome o = run_plan(b, &plan, check);
-    rootfs_plan_done(&plan);
-    return o;
-}
-
-static void assert_runs(struct bundle *b, inside check)
-{
-    struct outcome o = run(b, check);
-    if (o.r != 0)
-        fail_msg("cannot %s '%s': %s", o.step, o.subject, strerror(-o.r));
-    if (o.line != 0)
-        fail_msg("the check in line %d failed inside", o.line);
-}
-
-static void assert_fails(struct bundle *b, int r, const char *step, const char *subject)
-{
-    struct outcome o = run(b, NULL);
-    if (o.r != r || !strstr(o.step, step) || !streq(o.subject, subject))
-        fail_msg("got %d, step '%s', subject '%s'", o.r, o.step, o.subject);
-}
-
-static void skip_unless_root(void)
-{
-    if (geteuid() != 0)
-        skip();
-}
-
-static bool is_device(const char *path, unsigned maj, unsigned min)
-{
-    struct stat st;
-    return lstat(path, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(maj, min);
-}
-
-static bool on_fs(const char *path, long magic)
-{
-    struct statfs sf;
-    return statfs(path, &sf) == 0 && sf.f_type == magic;
-}
-
-static bool link_is(const char *path, const char *target)
-{
-    char text[PATH_MAX];
-    ssize_t n = readlink(path, text, sizeof(text) - 1);
-    if (n < 0)
-        return false;
-    text[n] = '\0';
-    return streq(text, target);
-}
-
-static bool has_flags(const char *path, unsigned long flags)
-{
-    struct statvfs sv;
-    return statvfs(path, &sv) == 0 && (sv.f_flag & flags) == flags;
-}
-
-static bool holds(const char *path, const char *text)
-{
-    _cleanup_free_ char *data = NULL;
-    return file_read_at(AT_FDCWD, path, 0, 1 << 20, &data, NULL) == 0 && streq(data, text);
-}
-
-static bool is_there(const char *dir, const char *name)
-{
-    _cleanup_free_ char *p = path_join(dir, name);
-    struct stat st;
-    return lstat(p, &st) == 0;
-}
-
-/* The last line of /proc/self/mountinfo for a mount point holds the word. */
-static bool mountinfo_has(const char *point, const char *word)
-{
-    _cleanup_free_ char *data = NULL;
-    char *save = NULL, *save_field = NULL;
-    bool has = false;
-
-    if (file_read_at(AT_FDCWD, "/proc/self/mountinfo", 0, 1 << 20, &data, NULL) < 0)
-        return false;
-    for (char *l = strtok_r(data, "\n", &save); l; l = strtok_r(NULL, "\n", &save)) {
-        bool found = strstr(l, word);
-        char *field = strtok_r(l, " ", &save_field);
-        for (int i = 1; field && i < 5; i++)
-            field = strtok_r(NULL, " ", &save_field);
-        if (field && streq(field, point))
-            has = found;
-    }
-    return has;
-}
+#include "rootfs-bundle.h"
 
 /* Options */
 
@@ -354,12 +17,23 @@ static void test_options_table(void **state)
             struct rootfs_options o;
             int r = rootfs_options_parse(v, bind, "mounts[7].options", &o, &e);
             switch (t->kind) {
+            case ROOTFS_OPTION_TREE_ATTR:
+                assert_int_equal(o.tree_set, t->value);
+                break;
+            case ROOTFS_OPTION_TREE_ATTR_CLEAR:
+                assert_int_equal(o.tree_set, 0);
+                assert_int_equal(o.tree_clear & t->value, t->value);
+                break;
+            case ROOTFS_OPTION_IDMAP:
+                assert_true(o.idmap);
+                assert_int_equal(o.idmap_recursive, t->value == MS_REC);
+                break;
             case ROOTFS_OPTION_REMOUNT:
-            case ROOTFS_OPTION_UNSUPPORTED:
-                assert_true(r < 0);
-                assert_non_null(strstr(e.why, "mounts[7].options"));
-                assert_string_equal(e.subject, t->name);
-                continue;
+                assert_true(o.remount);
+                break;
+            case ROOTFS_OPTION_COPYUP:
+                assert_true(o.copyup);
+                break;
             case ROOTFS_OPTION_ATTR:
                 assert_int_equal(o.attr_set, t->value);
                 break;
@@ -379,6 +53,7 @@ static void test_options_table(void **state)
                 break;
             case ROOTFS_OPTION_SUPER_CLEAR:
             case ROOTFS_OPTION_NOTHING:
+            case ROOTFS_OPTION_GONE:
                 assert_int_equal(strv_len(o.data), 0);
                 break;
             }
@@ -387,14 +62,46 @@ static void test_options_table(void **state)
             if (o.attr_set & MOUNT_ATTR__ATIME)
                 assert_int_equal(o.attr_clear & MOUNT_ATTR__ATIME, MOUNT_ATTR__ATIME);
             assert_int_equal(o.attr_set & o.attr_clear & ~(uint64_t)MOUNT_ATTR__ATIME, 0);
+            if (o.tree_set & MOUNT_ATTR__ATIME)
+                assert_int_equal(o.tree_clear & MOUNT_ATTR__ATIME, MOUNT_ATTR__ATIME);
+            assert_int_equal(o.tree_set & o.tree_clear & ~(uint64_t)MOUNT_ATTR__ATIME, 0);
             rootfs_options_done(&o);
-            works += bind ? 1 : 0;
+            works += bind && t->kind != ROOTFS_OPTION_GONE ? 1 : 0;
         }
     }
     for (size_t i = 0; i < works; i++)
         assert_non_null(rootfs_option_name(i));
     assert_null(rootfs_option_name(works));
     error_done(&e);
+}
+
+/* Each one that the runtime-spec names (config.md, "Linux mount options"). */
+static void test_options_of_the_spec(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "async",          "atime",      "bind",         "defaults",    "dev",
+        "diratime",       "dirsync",    "exec",         "iversion",    "lazytime",
+        "loud",           "mand",       "noatime",      "nodev",       "nodiratime",
+        "noexec",         "noiversion", "nolazytime",   "nomand",      "norelatime",
+        "nostrictatime",  "nosuid",     "nosymfollow",  "private",     "ratime",
+        "rbind",          "rdev",       "rdiratime",    "relatime",    "remount",
+        "rexec",          "rnoatime",   "rnodiratime",  "rnoexec",     "rnorelatime",
+        "rnostrictatime", "rnosuid",    "rnosymfollow", "ro",          "rprivate",
+        "rrelatime",      "rro",        "rrw",          "rshared",     "rslave",
+        "rstrictatime",   "rsuid",      "rsymfollow",   "runbindable", "rw",
+        "shared",         "silent",     "slave",        "strictatime", "suid",
+        "symfollow",      "sync",       "tmpcopyup",    "unbindable",  "idmap",
+        "ridmap",
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        bool there = false;
+        for (const struct rootfs_option *t = rootfs_option_table; t->name; t++)
+            there |= streq(t->name, names[i]);
+        if (!there)
+            fail_msg("%s is missing", names[i]);
+    }
 }
 
 static struct rootfs_options parse(const char *a, const char *b, const char *c, bool bind)
@@ -423,6 +130,16 @@ static void test_options_later_wins(void **state)
     o = parse("rslave", "private", NULL, true);
     assert_int_equal(o.propagation, MS_PRIVATE);
     assert_false(o.propagation_recursive);
+
+    o = parse("rro", "rnosuid", "rrw", true);
+    assert_int_equal(o.tree_set, MOUNT_ATTR_NOSUID);
+    assert_int_equal(o.tree_clear, MOUNT_ATTR_RDONLY);
+    assert_int_equal(o.attr_set | o.attr_clear, 0);
+    o = parse("rnoatime", "noexec", "rstrictatime", true);
+    assert_int_equal(o.tree_set, MOUNT_ATTR_STRICTATIME);
+    assert_int_equal(o.attr_set, MOUNT_ATTR_NOEXEC);
+    o = parse("ridmap", "idmap", NULL, true);
+    assert_true(o.idmap && !o.idmap_recursive);
 
     o = parse("sync", "size=1k", "async", false);
     assert_int_equal(strv_len(o.data), 1);
@@ -524,10 +241,15 @@ static void test_plan_refuses(void **state)
     } cases[] = {
         {"/x", "bind", "/etc", "bind,noexce", ERROR_CONFIG, "'noexce': mounts[0].options"},
         {"/x", "bind", "/etc", "bind,size=1k", ERROR_CONFIG, "mounts[0].options"},
-        {"/x", "tmpfs", NULL, "remount", ERROR_CONFIG, "mounts[0].options"},
-        {"/x", "tmpfs", NULL, "tmpcopyup", ERROR_UNSUPPORTED, "tmpcopyup"},
-        {"/x", "bind", "/etc", "rbind,rro", ERROR_UNSUPPORTED, "rro"},
-        {"/x", "bind", "/etc", "rbind,idmap", ERROR_UNSUPPORTED, "idmap"},
+        {"/x", "tmpfs", NULL, "remount,size=1k", ERROR_CONFIG, "'size=1k': mounts[0]"},
+        {"/x", "tmpfs", NULL, "remount,bind,sync", ERROR_NONE, NULL},
+        {"/x", "bind", "/etc", "bind,tmpcopyup", ERROR_CONFIG, "mounts[0]: only a new tmpfs"},
+        {"/x", "tmpfs", NULL, "remount,tmpcopyup", ERROR_CONFIG, "mounts[0]: only a new tmpfs"},
+        {"/x", "mqueue", NULL, "tmpcopyup", ERROR_CONFIG, "mounts[0] is no tmpfs"},
+        {"/x", "tmpfs", NULL, "tmpcopyup", ERROR_NONE, NULL},
+        {"/x", "bind", "/etc", "rbind,idmap", ERROR_CONFIG, "mounts[0]: there are no ids"},
+        {"/x", "tmpfs", NULL, "idmap", ERROR_CONFIG, "mounts[0]: only ids of a bind mount"},
+        {"/x", "bind", "/etc", "remount,bind,idmap", ERROR_CONFIG, "only ids of a bind mount"},
         {"/x", "tmpfs", NULL, "=1", ERROR_CONFIG, "no name"},
         {"/x", "tmpfs", NULL, "", ERROR_NONE, NULL},
         {"/x", "bind", NULL, "bind", ERROR_CONFIG, "mounts[0] has no source"},
@@ -536,7 +258,7 @@ static void test_plan_refuses(void **state)
         {"/", "tmpfs", NULL, NULL, ERROR_CONFIG, "root.path"},
         {"/a/../..", "bind", "/etc", "bind", ERROR_CONFIG, "root.path"},
         {"", "tmpfs", NULL, NULL, ERROR_CONFIG, "mounts[0] has no destination"},
-        {"/sys/fs/cgroup", "cgroup2", NULL, NULL, ERROR_UNSUPPORTED, "namespace of type cgroup"},
+        {"/sys/fs/cgroup", "cgroup", NULL, "ro", ERROR_NONE, NULL},
         /* CVE-2019-16884 */
         {"/proc", "tmpfs", NULL, NULL, ERROR_CONFIG, "mounts[0]"},
         {"/proc/self/attr", "tmpfs", NULL, NULL, ERROR_CONFIG, "mounts[0]"},
@@ -1280,9 +1002,8 @@ static void test_externals(void **state)
     plan_make(b, &plan);
     assert_int_equal(rootfs_externals(&plan, plan.root_fd, &list, &n, &b->e), 0);
 
-    static const char *const want[] = {"/etc/data/x", "/dev/null",   "/dev/zero",
-                                       "/dev/full",   "/dev/random", "/dev/urandom",
-                                       "/dev/tty"};
+    static const char *const want[] = {"/etc/data/x", "/dev/null",    "/dev/zero", "/dev/full",
+                                       "/dev/random", "/dev/urandom", "/dev/tty"};
     assert_int_equal(n, ARRAY_SIZE(want));
     for (size_t i = 0; i < n; i++)
         assert_string_equal(list[i].dest, want[i]);
@@ -1333,6 +1054,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_options_table),
+        cmocka_unit_test(test_options_of_the_spec),
         cmocka_unit_test(test_options_later_wins),
         T(test_plan_of_an_engine),
         T(test_plan_leaves_a_bound_dev_alone),

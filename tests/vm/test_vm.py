@@ -14,10 +14,10 @@ BUILD = NUCLEUS.parent
 ZOO = BUILD / "tests/zoo"
 
 
-def guest(tmp_path, *command, seconds=400, criu="distro"):
+def guest(tmp_path, *command, seconds=400, criu="distro", flavour=()):
     env = {**os.environ, "NUCLEUS_VM_CRIU": criu, "NUCLEUS_VM_LOG": str(tmp_path / "console.log")}
-    p = subprocess.run([ROOT / "tests/vm/run", "-t", str(seconds), *map(str, command)], cwd=ROOT,
-                       env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+    p = subprocess.run([ROOT / "tests/vm/run", *flavour, "-t", str(seconds), *map(str, command)],
+                       cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                        timeout=seconds + 60)
     return p.returncode, p.stdout, p.stderr
 
@@ -87,3 +87,33 @@ def test_unit_tests_that_need_a_kernel(tmp_path):
     rc, out, err = guest(tmp_path, "sh", "-c", script)
     for program in programs:
         assert f"{program} passed" in out.splitlines(), out + err
+
+
+def test_scopes_of_systemd(tmp_path):
+    """The systemd driver against the distribution's systemd: the system's manager, a user's, and a
+    user's from within a user namespace."""
+    program = BUILD / "tests/test_cgroup_systemd_live"
+    script = f"""as_user() {{ XDG_RUNTIME_DIR=/run/user/1000 setpriv --reuid 1000 --regid 1000 \
+            --clear-groups "$@"; }}
+        try() {{ label=$1; shift; "$@" >/tmp/out 2>&1 && echo "$label passed" || cat /tmp/out; }}
+        try system env NUCLEUS_TEST_SYSTEMD=system {program}
+        systemctl start user@1000
+        try user as_user env NUCLEUS_TEST_SYSTEMD=user {program}
+        try namespace as_user env NUCLEUS_TEST_SYSTEMD=user unshare -Ur {program}"""
+    rc, out, err = guest(tmp_path, "sh", "-c", script, flavour=["--systemd"])
+    for label in ("system", "user", "namespace"):
+        assert f"{label} passed" in out.splitlines(), out + err
+
+
+def test_statistics_and_oom_kills(tmp_path):
+    rc, out, err = guest(tmp_path, ROOT / "tests/vm/guest-stats", NUCLEUS)
+    assert rc == 0, out + err
+    for line in (
+            "before: None", 'event: {"type":"oom","id":"survivor"}', "after: running True",
+            "memory: 67108864 True", "used: True", "swap: 67108864", "raw: True True",
+            "pids: True 100", "psi: ['blkio', 'cpu', 'memory']", "stopped: stopped True",
+            'event: {"type":"oom","id":"victim"}', "killed: stopped True", "anew: None",
+            "share: True", "throttled: True True", "limit: 67108864 1 True", "written: [4194304]",
+            "shown: True", "left:"):
+        assert line in map(str.strip, out.splitlines()), f"{line!r} is not in:\n{out}{err}"
+    assert out.count("watcher ended: 0") == 2, out
