@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 #include "base/error.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -95,6 +96,19 @@ static void add_safe(struct strbuf *b, const char *s)
     }
 }
 
+/* Go's spelling: engines look for "permission denied" and "no such file or directory" in a runtime's message,
+ * and docker chooses its exit status by what it finds. A word in capitals stays ("RPC …", "NFS …"). */
+static void add_errno(struct strbuf *b, int errnum)
+{
+    const char *text = strerror(errnum);
+
+    if (isupper((unsigned char)text[0]) && islower((unsigned char)text[1])) {
+        strbuf_addc(b, (char)tolower((unsigned char)text[0]));
+        text++;
+    }
+    add_safe(b, text);
+}
+
 char *error_render(const struct error *e)
 {
     struct strbuf b = {0};
@@ -108,11 +122,12 @@ char *error_render(const struct error *e)
         add_safe(&b, e->subject);
         strbuf_addc(&b, '\'');
     }
-    const char *why = e->why ? e->why : e->errnum ? strerror(e->errnum) : NULL;
-    if (why) {
+    if (e->why || e->errnum)
         strbuf_add(&b, b.len ? ": " : "");
-        add_safe(&b, why);
-    }
+    if (e->why)
+        add_safe(&b, e->why);
+    else if (e->errnum)
+        add_errno(&b, e->errnum);
     if (e->remedy) {
         strbuf_add(&b, "; ");
         add_safe(&b, e->remedy);

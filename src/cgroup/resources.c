@@ -148,7 +148,7 @@ static int plan_cpu(const struct oci_cpu *c, struct cgroup_writes *w, struct err
     unsigned weight = c->shares.set ? cgroup_weight_of_shares(c->shares.value) : 0;
 
     if (c->idle.set && c->idle.value != 0 && c->idle.value != 1)
-        return refuse(e, ERROR_CONFIG, "cpu.idle", "set it to 0 or 1", "it is neither");
+        return refuse(e, ERROR_CONFIG, "cpu.idle", "set it to 0 or 1", "it is neither 0 nor 1");
     if (idle && weight)
         return refuse(e, ERROR_CONFIG, "cpu.idle", "leave out one of the two",
                       "an idle cgroup takes no cpu.shares");

@@ -62,38 +62,42 @@ static bool is_error(const sd_bus_error *err, const char *name)
 static int call_failed(struct error *e, const sd_bus_error *err, int r, const char *step,
                        const char *unit)
 {
+    static const char user[] = "run as root, or rootless with a user manager of your own";
     static const struct {
         const char *name;
         enum error_code code;
+        int errnum;
         const char *remedy;
     } rows[] = {
-        {UNIT_EXISTS, ERROR_EXISTS, "stop the unit (systemctl stop NAME), or choose another name"},
-        {NO_SUCH_UNIT, ERROR_CGROUP, "delete the container; what ran in the unit has ended"},
-        {"org.freedesktop.DBus.Error.AccessDenied", ERROR_PERMISSION,
-         "run as root, or rootless with a user manager of your own"},
-        {"org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", ERROR_PERMISSION,
-         "run as root, or rootless with a user manager of your own"},
-        {"org.freedesktop.DBus.Error.InvalidArgs", ERROR_CONFIG,
+        {UNIT_EXISTS, ERROR_EXISTS, EEXIST,
+         "stop the unit (systemctl stop NAME), or choose another name"},
+        {NO_SUCH_UNIT, ERROR_CGROUP, ENOENT,
+         "delete the container; what ran in the unit has ended"},
+        {"org.freedesktop.DBus.Error.AccessDenied", ERROR_PERMISSION, EACCES, user},
+        {"org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", ERROR_PERMISSION, EACCES,
+         user},
+        {"org.freedesktop.DBus.Error.InvalidArgs", ERROR_CONFIG, EINVAL,
          "check the limits and the annotations org.systemd.property.*"},
         /* sd-bus' word for a value of another type than was asked for */
-        {"System.Error.ENXIO", ERROR_CONFIG,
-         "look up the types of the annotations org.systemd.property.* (systemctl show, busctl "
-         "introspect)"},
-        {"org.freedesktop.DBus.Error.PropertyReadOnly", ERROR_CONFIG,
+        {"System.Error.ENXIO", ERROR_CONFIG, EINVAL,
+         "look up the types of the annotations org.systemd.property.* (busctl introspect)"},
+        {"org.freedesktop.DBus.Error.PropertyReadOnly", ERROR_CONFIG, EINVAL,
          "check the annotations org.systemd.property.*; this systemd may be too old for one"},
     };
     enum error_code code = ERROR_CGROUP;
     const char *remedy = NULL;
+    int errnum = r == -EEXIST ? EIO : -r; /* the one that callers look for */
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
         if (is_error(err, rows[i].name)) {
             code = rows[i].code;
+            errnum = rows[i].errnum;
             remedy = rows[i].remedy;
         }
     if (err->name) {
         const char *text = err->message && *err->message ? err->message : err->name;
         size_t n = strlen(text);
-        return error_set(e, code, -r, step, unit, remedy, "systemd says: %.*s",
+        return error_set(e, code, errnum, step, unit, remedy, "systemd says: %.*s",
                          (int)(text[n - 1] == '.' ? n - 1 : n), text);
     }
     return error_set(e, code, -r, step, unit,

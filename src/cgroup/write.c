@@ -134,6 +134,13 @@ static int refused(int r, const char *path, const char *file, const char *value,
     case -ENXIO:
         remedy = str_after(file, "io.") ? "name a whole block device of this host" : NULL;
         break;
+    case -EOPNOTSUPP:
+        remedy =
+            str_after(file, "io.weight")
+                ? "enable io.cost for the device (io.cost.qos of the root cgroup), or give it the "
+                  "bfq scheduler"
+                : NULL;
+        break;
     case -EACCES:
     case -EPERM:
     case -EROFS:

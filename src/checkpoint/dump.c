@@ -54,6 +54,7 @@ struct dump {
     struct guardian guardian;
     enum checkpoint_progress progress;
     bool seal, frozen;
+    bool was_paused; /* and is to be so afterwards */
 };
 
 static void dump_done(struct dump *d)
@@ -81,7 +82,10 @@ static int check_status(struct dump *d, struct error *e)
 {
     enum state_status status = container_status(d->store, d->s);
 
-    if (status != STATE_RUNNING)
+    /* Engines pause a container before they checkpoint it, and find it paused afterwards (containerd, CRI-O);
+     * a person who paused it may have forgotten. */
+    d->was_paused = status == STATE_PAUSED && !d->o->own_form;
+    if (status != STATE_RUNNING && !d->was_paused)
         return error_set(e, ERROR_WRONG_STATUS, EINVAL, "checkpoint container", d->s->id,
                          status == STATE_PAUSED    ? "resume it first"
                          : status == STATE_CREATED ? "start it first"
@@ -262,7 +266,8 @@ static void undo_dump(void *arg, bool committed)
         (void)sys_pidfd_send_signal(d->swrk.pidfd, SIGKILL);
     if (!committed)
         layout_discard(&d->layout);
-    (void)cgroup_freeze(d->s->cgroup_path, false, FREEZE_TIMEOUT_MS, NULL);
+    if (!d->was_paused)
+        (void)cgroup_freeze(d->s->cgroup_path, false, FREEZE_TIMEOUT_MS, NULL);
     work_done(&d->work);
 }
 
@@ -383,9 +388,12 @@ static int run_criu(struct dump *d, struct error *e)
 
 /* ---- afterwards ---- */
 
-static int thaw(struct dump *d, struct error *e)
+/* What was paused stays so, as long as there is something to pause. */
+static int thaw(struct dump *d, bool ended, struct error *e)
 {
-    if (!d->frozen)
+    bool stays = d->was_paused && !ended;
+
+    if (!d->frozen || stays)
         return 0;
     d->frozen = false;
     return cgroup_freeze(d->s->cgroup_path, false, FREEZE_TIMEOUT_MS, e);
@@ -395,7 +403,6 @@ static int thaw(struct dump *d, struct error *e)
 static int mark_stopped(struct dump *d, struct error *e)
 {
     _cleanup_live_ struct state_live live = {.pidfd = -EBADF};
-    struct cgroup_host host = {0};
 
     state_live(d->s, -EBADF, &live);
     if (live.running)
@@ -404,13 +411,7 @@ static int mark_stopped(struct dump *d, struct error *e)
     d->s->pid = 0;
     d->s->start_ticks = 0;
     int r = store_save(d->store, d->s, e);
-    if (r < 0)
-        return r;
-    r = cgroup_host_probe(AT_FDCWD, &host, e);
-    if (r == 0)
-        r = cgroup_remove(&host, d->s->cgroup_path, true, CONTAINER_KILL_TIMEOUT_MS, e);
-    cgroup_host_done(&host);
-    return r;
+    return r < 0 ? r : container_cgroup_remove(d->s->cgroup_path, d->s->systemd_unit, e);
 }
 
 static void roll_back(struct dump *d, struct error *e)
@@ -418,7 +419,7 @@ static void roll_back(struct dump *d, struct error *e)
     struct error late = {0};
 
     criu_swrk_done(&d->swrk);
-    if (thaw(d, &late) < 0) {
+    if (thaw(d, false, &late) < 0) {
         _cleanup_free_ char *text = error_render(&late);
         log_warning("%s", text);
     }
@@ -433,7 +434,7 @@ static int finish(struct dump *d, struct error *e)
 {
     int r = progress_step(&d->progress, CHECKPOINT_DUMPED, e);
     if (r == 0)
-        r = thaw(d, e);
+        r = thaw(d, !d->o->leave_running, e);
     if (r == 0 && d->seal && d->o->leave_running) {
         r = write_seal(d, false, e);
         if (r < 0)

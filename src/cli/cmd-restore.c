@@ -9,7 +9,7 @@
 struct values {
     const char *input, *image_path, *work_path, *bundle, *pid_file, *console_socket,
         *manage_cgroups_mode, *criu;
-    bool detach, tcp_established, ext_unix_sk, shell_job, file_locks, require_seal;
+    bool no_subreaper, no_pivot, detach, tcp_established, ext_unix_sk, shell_job, file_locks, require_seal;
 };
 #define VALUE(field) offsetof(struct values, field)
 static const struct option_def options[] = {
@@ -34,6 +34,10 @@ static const struct option_def options[] = {
     {0, "file-locks", OPTION_FLAG, VALUE(file_locks), NULL, "bring back file locks"},
     {0, "manage-cgroups-mode", OPTION_STRING, VALUE(manage_cgroups_mode), "MODE",
      "ignore (the only one: the cgroup is nucleus's business, not CRIU's)"},
+    {0, "no-subreaper", OPTION_FLAG, VALUE(no_subreaper), NULL,
+     "do not adopt what the container's processes leave behind"},
+    {0, "no-pivot", OPTION_FLAG, VALUE(no_pivot), NULL,
+     "refused: CRIU brings the root back by pivot_root and nothing else"},
     {0, "criu", OPTION_STRING, VALUE(criu), "PATH", "use this CRIU"},
     {0},
 };
@@ -47,6 +51,9 @@ static int check_usage(const struct values *v, const char *id, struct error *e)
               "--require-seal";
     else if (!v->input && !id)
         why = "restoring from --image-path needs an ID";
+    if (v->no_pivot)
+        return error_set(e, ERROR_UNSUPPORTED, EOPNOTSUPP, "use", "--no-pivot", "leave it out",
+                         "CRIU brings the root back by pivot_root and nothing else");
     if (!why)
         return 0;
     return error_set(e, ERROR_USAGE, EINVAL, "parse command line", "restore", "see --help", "%s",
@@ -63,7 +70,8 @@ static int run(const struct command_context *ctx, const void *values, char *cons
     if (r < 0)
         return r;
     _cleanup_store_ struct store store = {.dirfd = -EBADF};
-    _cleanup_foreground_ struct foreground fg = {.signal_fd = -EBADF};
+    _cleanup_foreground_ struct foreground fg = {.signal_fd = -EBADF,
+                                                 .no_subreaper = v->no_subreaper};
     r = command_begin(ctx, v->detach ? NULL : &fg, &store, e);
     if (r < 0)
         return r;

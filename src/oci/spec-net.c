@@ -10,7 +10,7 @@
 
 #define NET_DEVICES_MAX 1000 /* they are compared with each other */
 
-/* dev_valid_name() of net/core/dev.c; "%" would make the kernel choose a number. */
+/* dev_valid_name() of net/core/dev.c, and no "%". */
 static bool is_valid_name(const char *name)
 {
     if (*name == '\0' || strlen(name) >= IFNAMSIZ || streq(name, ".") || streq(name, ".."))
@@ -29,11 +29,21 @@ static int check_name(struct decoder *d, const struct json_at *at, const char *n
     return decode_error(d, at, "\"%s\" is no name of a network device", found);
 }
 
+/* One "%d" stands for a number that is free in the container (config-linux.md, "Network Devices"). */
+static bool is_template(const char *name)
+{
+    return strstr(name, "%d") != NULL;
+}
+
 static int decode_inner_name(struct decoder *d, const struct json_at *at, void *out)
 {
     char **name = out;
     int r = decode_string(d, at, name);
-    return r < 0 || !*name ? r : check_name(d, at, *name);
+    if (r < 0 || !*name || !is_template(*name))
+        return r < 0 || !*name ? r : check_name(d, at, *name);
+    _cleanup_free_ char *first = mem_strdup(*name);
+    memcpy(strstr(first, "%d"), "00", 2);
+    return check_name(d, at, first);
 }
 
 static int decode_net_device(struct decoder *d, const struct json_at *at, void *out)
@@ -66,7 +76,8 @@ int decode_net_devices(struct decoder *d, const struct json_at *at, void *out)
                             NET_DEVICES_MAX);
     for (size_t i = 1; i < spec->n_net_devices; i++)
         for (size_t k = 0; k < i; k++)
-            if (streq(name_inside(&spec->net_devices[i]), name_inside(&spec->net_devices[k])))
+            if (streq(name_inside(&spec->net_devices[i]), name_inside(&spec->net_devices[k])) &&
+                !is_template(name_inside(&spec->net_devices[i])))
                 return decode_error(d, at, "two devices would have the name %s in the container",
                                     name_inside(&spec->net_devices[i]));
     return 0;

@@ -146,9 +146,9 @@ int container_cgroup_start(struct container_cgroup *c, const struct oci_spec *sp
 
     if (r < 0)
         return r;
-    /* Also where it fails half-way there may be a scope. */
-    c->made = true;
     r = cgroup_systemd_start(&c->host, &c->unit, id, pid, &properties, &c->path, e);
+    /* Also where it fails half-way there may be a scope; but not another's. */
+    c->made = r != -EEXIST;
     if (r < 0)
         return r;
     c->fd = open(c->path, O_PATH | O_DIRECTORY | O_CLOEXEC);

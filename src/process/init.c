@@ -61,8 +61,14 @@ static void set_up_namespaces(const struct init_plan *plan)
         if (r < 0)
             fail(plan, r, "bring up", "lo");
     }
+}
+
+/* Behind the hooks: they may make the network devices that sysctls speak of. */
+static void write_sysctls(const struct init_plan *plan)
+{
     const char *key = NULL;
     int r = sysctl_write_all(plan->sysctls, plan->program.procfd, &key);
+
     if (r < 0)
         fail(plan, r, "set linux.sysctl", key);
 }
@@ -102,6 +108,7 @@ static void enter_rootfs(const struct init_plan *plan)
     }
     (void)umask(0022);
     run_create_hooks(plan);
+    write_sysctls(plan);
     f = (struct rootfs_failure){.step = "pivot into root file system"};
     r = rootfs_pivot(plan->rootfs, &f);
     if (r < 0)

@@ -36,6 +36,11 @@ static int collect(const struct rootfs_plan *plan, int root_fd, struct rootfs_ex
         const struct rootfs_op *op = &plan->ops[i];
         if (!is_bound(plan, op))
             continue;
+        /* It would come back as the source is: other ids would own the files. */
+        if (op->has_idmap)
+            return error_set(e, ERROR_UNSUPPORTED, EOPNOTSUPP, "checkpoint bind mount", op->dest,
+                             "mount it without idmap", "%s: CRIU does not keep maps of ids",
+                             op->origin);
         const char *source = op->kind == ROOTFS_CGROUP ? plan->cgroup_path : op->source;
         if (!source)
             return error_set(e, ERROR_INTERNAL, EINVAL, "find cgroup bound on", op->dest, NULL,

@@ -132,8 +132,9 @@ struct rootfs_external {
 /* From the plan: all bind mounts and bound devices, in mount order, and a cgroup2 that a container without
  * a new cgroup namespace has: seen from outside the root of that mount is a directory of the host's.
  * `root_fd` is the root to resolve in (the live container's /proc/PID/root for a dump, the rootfs for a
- * restore). Masked files are not among them: what covers them is the container's own /dev/null, and the
- * host's in its place could be chmod'ed by the container's root. */
+ * restore). An id-mapped mount is an error (ERROR_UNSUPPORTED). Masked files are not among them: what
+ * covers them is the container's own /dev/null, and the host's in its place could be chmod'ed by the
+ * container's root. */
 int rootfs_externals(const struct rootfs_plan *plan, int root_fd, struct rootfs_external **ret,
                      size_t *ret_n, struct error *e);
 void rootfs_externals_free(struct rootfs_external *list, size_t n);

@@ -60,6 +60,27 @@ def test_c5_b1_stopped_is_refused(nucleus, refused, bundle, cid, tmp_path):
     assert not (tmp_path / "cp").exists()
 
 
+@pytest.mark.parametrize("leave", [True, False])
+def test_engines_checkpoint_what_they_have_paused(nucleus, counting, tmp_path, leave):
+    """containerd and CRI-O pause first; with --leave-running it must still be paused afterwards."""
+    one = counting()
+    nucleus.run("pause", one.id)
+    numbers = one.numbers()
+    nucleus.run("checkpoint", "--image-path", tmp_path / "images", "--work-path", tmp_path / "work",
+                "--seal", *(["--leave-running"] if leave else []), one.id, timeout=60)
+    if leave:
+        assert nucleus.status(one.id) == "paused" and one.numbers() == numbers
+        nucleus.run("resume", one.id)
+        one.more()
+        return
+    nucleus.wait_status(one.id, "stopped")
+    cid = nucleus.new_id("back")
+    nucleus.run("restore", "--image-path", tmp_path / "images", "-d", "-b", one.bundle.dir, cid, timeout=60)
+    one.id = cid
+    one.more()
+    assert nucleus.status(cid) == "running"
+
+
 def test_c5_b1_paused_is_refused(nucleus, counting, refused, tmp_path):
     one = counting()
     freezer = v2_cgroup(nucleus, one.id) / "cgroup.freeze"

@@ -417,10 +417,13 @@ def accepted(nucleus, bundle):
         cid = nucleus.new_id()
         result = nucleus.run("--log-format", "json", "create", "-b", bundle.write().dir, cid,
                              check=False)
-        if result.rc == 0:
+        lines = result.err.splitlines()
+        error = json.loads(lines.pop()) if result.rc else None
+        if not error:
             nucleus.delete(cid, "-f")
+        assert not [line for line in lines if "ignored" in line], (what, lines)
+        if not error:
             return
-        error = json.loads(result.err)
         if "there is no such device" in error["msg"]:
             return
         assert error["code"] not in ("config", "usage"), (what, error)

@@ -28,7 +28,7 @@ static void test_error_render(void **state)
         int errnum;
     } cases[] = {
         {""},
-        {"cannot open file '/a': No such file or directory", "open file", "/a", .errnum = ENOENT},
+        {"cannot open file '/a': no such file or directory", "open file", "/a", .errnum = ENOENT},
         {"cannot open file '/a': it is gone", "open file", "/a", "it is gone", .errnum = ENOENT},
         {"cannot s: w; do this (log: /l)", "s", NULL, "w", "do this", "/l"},
         {"'x': w", NULL, "x", "w"},

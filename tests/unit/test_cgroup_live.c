@@ -573,6 +573,40 @@ static void test_limits_of_a_real_cgroup(void **state)
     free(path);
 }
 
+static uid_t owner_of(int dirfd, const char *file)
+{
+    struct stat st;
+
+    if (fstatat(dirfd, file, &st, *file ? 0 : AT_EMPTY_PATH) < 0)
+        return (uid_t)-1;
+    return st.st_uid;
+}
+
+static void test_delegated_are_the_files_to_make_cgroups_with(void **state)
+{
+    static const char *const theirs[] = {"", "cgroup.procs", "cgroup.threads",
+                                         "cgroup.subtree_control"};
+    /* What limits it, and what ends or stops it, stays the host's. */
+    static const char *const ours[] = {"cgroup.freeze", "cgroup.kill", "cgroup.max.descendants",
+                                       "cgroup.type"};
+    int fd = open_cgroup("d");
+    struct error e = {0};
+
+    (void)state;
+    if (geteuid() != 0) {
+        (void)close(fd);
+        skip();
+    }
+    if (cgroup_delegate(fd, 123456, (gid_t)-1, &e) < 0)
+        fail_msg("%s", error_render(&e));
+    for (size_t i = 0; i < ARRAY_SIZE(theirs); i++)
+        assert_int_equal(owner_of(fd, theirs[i]), 123456);
+    for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
+        assert_int_equal(owner_of(fd, ours[i]), 0);
+    (void)close(fd);
+    remove_all("d");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -594,6 +628,7 @@ int main(void)
         cmocka_unit_test(test_remove_takes_empty_parents_of_ours),
         cmocka_unit_test(test_remove_with_threaded_children),
         cmocka_unit_test(test_limits_of_a_real_cgroup),
+        cmocka_unit_test(test_delegated_are_the_files_to_make_cgroups_with),
     };
     struct cgroup_host real = {0};
     struct error e = {0};

@@ -224,7 +224,7 @@ static void test_active_unit_is_not_taken(void **state)
 
     (void)state;
     ok(cgroup_systemd_start(&host, &u, "x", pid, &none, &path, e));
-    assert_true(cgroup_systemd_start(&host, &u, "x", second, &none, &other, &said) < 0);
+    assert_int_equal(cgroup_systemd_start(&host, &u, "x", second, &none, &other, &said), -EEXIST);
     assert_int_equal(said.code, ERROR_EXISTS);
     assert_error_says(&said, "t-taken.scope");
     error_done(&said);

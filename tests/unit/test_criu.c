@@ -262,7 +262,7 @@ static void test_c2_what_is_no_file_is_refused(void **state)
     _cleanup_free_ char *missing = path_join(f->dir, "missing"), *fifo = path_join(f->dir, "fifo");
 
     expect_refusal(f->dir, geteuid(), ERROR_CRIU, "no regular file");
-    expect_refusal(missing, geteuid(), ERROR_CRIU, "No such file");
+    expect_refusal(missing, geteuid(), ERROR_CRIU, "no such file");
     assert_int_equal(mkfifo(fifo, 0755), 0);
     expect_refusal(fifo, geteuid(), ERROR_CRIU, "no regular file");
 }

@@ -91,6 +91,41 @@ static void test_run_options_of_trees(void **state)
     assert_runs_on_host(b, mount_below_outside, tree_inside);
 }
 
+static struct oci_id_map uid_map[] = {{0, 5000, 10}, {1000, 0, 1}};
+static struct oci_id_map gid_map[] = {{0, 6000, 10}, {1000, 0, 1}};
+
+static void map_ids(struct oci_mount *m)
+{
+    m->uid_maps = uid_map;
+    m->gid_maps = gid_map;
+    m->n_uid_maps = ARRAY_SIZE(uid_map);
+    m->n_gid_maps = ARRAY_SIZE(gid_map);
+}
+
+/* Whether the file system at `source` is one that can (tmpfs: since Linux 6.3; overlayfs: never). */
+static bool can_idmap(struct bundle *b, const char *source)
+{
+    struct rootfs_plan plan;
+
+    add_mount(b, "/m", "bind", source, "bind,idmap");
+    map_ids(&b->mounts[0]);
+    plan_make(b, &plan);
+    int r = rootfs_plan_open(&plan, &b->e);
+    rootfs_plan_done(&plan);
+    strv_free(b->mounts[0].options);
+    b->mounts[0] = (struct oci_mount){0};
+    b->spec.n_mounts = 0;
+    assert_true(r == 0 || r == -EINVAL);
+    return r == 0;
+}
+
+static void skip_unless_idmap(struct bundle *b, const char *source)
+{
+    skip_unless_root();
+    if (!can_idmap(b, source))
+        skip();
+}
+
 /* Each option the table has can be given, to a tmpfs and to a bind. */
 
 static int nothing_inside(const struct bundle *b)
@@ -102,11 +137,12 @@ static int nothing_inside(const struct bundle *b)
 static void test_run_every_option(void **state)
 {
     struct bundle *b = *state;
-    struct oci_id_map all = {0, 0, 65536};
 
     skip_unless_root();
+    bool idmap = can_idmap(b, "outside");
     for (const struct rootfs_option *t = rootfs_option_table; t->name; t++) {
-        if (t->kind == ROOTFS_OPTION_BIND || t->kind == ROOTFS_OPTION_REMOUNT)
+        if (t->kind == ROOTFS_OPTION_BIND || t->kind == ROOTFS_OPTION_REMOUNT ||
+            (t->kind == ROOTFS_OPTION_IDMAP && !idmap))
             continue;
         b->spec.n_mounts = 0;
         if (t->kind != ROOTFS_OPTION_IDMAP)
@@ -115,10 +151,8 @@ static void test_run_every_option(void **state)
             _cleanup_free_ char *both = str_printf("bind,%s", t->name);
             add_mount(b, "/b", "bind", "outside", both);
         }
-        if (t->kind == ROOTFS_OPTION_IDMAP) {
-            b->mounts[0].uid_maps = b->mounts[0].gid_maps = &all;
-            b->mounts[0].n_uid_maps = b->mounts[0].n_gid_maps = 1;
-        }
+        if (t->kind == ROOTFS_OPTION_IDMAP)
+            map_ids(&b->mounts[0]);
         struct outcome o = run(b, nothing_inside);
         if (o.r != 0)
             fail_msg("%s: cannot %s '%s': %s", t->name, o.step, o.subject, strerror(-o.r));
@@ -190,17 +224,6 @@ static void test_run_remount_of_nothing(void **state)
 
 /* Maps of ids */
 
-static struct oci_id_map uid_map[] = {{0, 5000, 10}, {1000, 0, 1}};
-static struct oci_id_map gid_map[] = {{0, 6000, 10}, {1000, 0, 1}};
-
-static void map_ids(struct oci_mount *m)
-{
-    m->uid_maps = uid_map;
-    m->gid_maps = gid_map;
-    m->n_uid_maps = ARRAY_SIZE(uid_map);
-    m->n_gid_maps = ARRAY_SIZE(gid_map);
-}
-
 static bool owned_by(const char *path, uid_t uid, gid_t gid)
 {
     struct stat st;
@@ -235,7 +258,7 @@ static void test_run_idmap_by_maps(void **state)
     struct bundle *b = *state;
     size_t files = open_files();
 
-    skip_unless_root();
+    skip_unless_idmap(b, "outside");
     give(b, "root", 0, 0);
     give(b, "nine", 9, 9);
     give(b, "thousand", 1000, 1000);
@@ -283,7 +306,9 @@ static void test_run_idmap_of_trees(void **state)
 {
     struct bundle *b = *state;
 
-    skip_unless_root();
+    skip_unless_idmap(b, "outside");
+    if (!can_idmap(b, "/dev/shm"))
+        skip();
     give(b, "thousand", 1000, 1000);
     add_mount(b, "/one", "bind", "outside", "rbind,idmap");
     add_mount(b, "/all", "bind", "outside", "rbind,ridmap");
@@ -309,7 +334,7 @@ static void test_run_idmap_by_user_namespace(void **state)
     struct bundle *b = *state;
     struct oci_id_map map = {0, 100000, 65536};
 
-    skip_unless_root();
+    skip_unless_idmap(b, "outside");
     first_id = 100000;
     n_ids = 65536;
     assert_int_equal(chown(b->root, first_id, first_id), 0);
@@ -334,7 +359,7 @@ static void test_open_idmap_by_joined_namespace(void **state)
     struct rootfs_plan plan;
     char c;
 
-    skip_unless_root();
+    skip_unless_idmap(b, "outside");
     first_id = 100000;
     n_ids = 65536;
     give(b, "nine", 9, 9);
@@ -363,6 +388,23 @@ static void test_open_idmap_by_joined_namespace(void **state)
     assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
+/* CRIU would lose the map. */
+static void test_externals_refuse_idmap(void **state)
+{
+    struct bundle *b = *state;
+    struct rootfs_plan plan;
+    struct rootfs_external *list = NULL;
+    size_t n = 0;
+
+    add_mount(b, "/m", "bind", "outside", "bind,idmap");
+    map_ids(&b->mounts[0]);
+    plan_make(b, &plan);
+    assert_int_equal(rootfs_externals(&plan, plan.root_fd, &list, &n, &b->e), -EOPNOTSUPP);
+    assert_string_equal(b->e.subject, "/m");
+    assert_null(list);
+    rootfs_plan_done(&plan);
+}
+
 static void test_open_idmap_refuses(void **state)
 {
     struct bundle *b = *state;
@@ -370,7 +412,7 @@ static void test_open_idmap_refuses(void **state)
     size_t files = open_files();
     static struct oci_id_map overlap[] = {{0, 1000, 10}, {5, 2000, 10}};
 
-    skip_unless_root();
+    skip_unless_idmap(b, "outside");
     add_mount(b, "/m", "bind", "/proc", "bind,idmap");
     map_ids(&b->mounts[0]);
     plan_make(b, &plan);
@@ -1243,6 +1285,7 @@ int main(void)
         T(test_run_idmap_of_trees),
         T(test_run_idmap_by_user_namespace),
         T(test_open_idmap_by_joined_namespace),
+        T(test_externals_refuse_idmap),
         T(test_open_idmap_refuses),
         T(test_run_copyup),
         T(test_run_copyup_of_a_covered_one),

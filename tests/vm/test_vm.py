@@ -117,3 +117,64 @@ def test_statistics_and_oom_kills(tmp_path):
             "shown: True", "left:"):
         assert line in map(str.strip, out.splitlines()), f"{line!r} is not in:\n{out}{err}"
     assert out.count("watcher ended: 0") == 2, out
+
+
+# What tests/vm/guest-systemd sees, for the system's manager and for a user's.
+SYSTEMD_FACTS = {
+    "limits": "67108864 0 100 20000 50000 59",
+    "started": "running",
+    "with exec": "2 processes",
+    "updated": "33554432 0 50 10000 50000 59",
+    "as systemd has it": "33554432 50 200ms",
+    "after a reload": "33554432 0 50 10000 50000 59",
+    "paused": "paused",
+    "resumed": "running",
+    "deleted": "not-found gone",
+    "after a life": "0 units, 0 containers",
+    "named": "/nucleus.slice/nucleus-test.slice/box-named.scope",
+    "first one": "running active",
+    "after names": "0 units, 0 containers",
+    "short": "0",
+    "after an end": "0 units, 0 containers",
+    "after errors": "0 units, 0 containers",
+    "loads it": "1",
+}
+SYSTEM_FACTS = {
+    **SYSTEMD_FACTS,
+    "unit": "active system.slice yes 3s",
+    "place": "/system.slice/nucleus-web.scope",
+    "does not load it": "0",
+    "frozen": "not-found",
+    "restored": "/system.slice/nucleus-again.scope running",
+    "restored limits": "33554432 0 100 20000 50000 59",
+    "after a restore": "0 units, 0 containers",
+}
+USER_FACTS = {
+    **SYSTEMD_FACTS,
+    "unit": "active user.slice yes 3s",
+    "place": "/user.slice/nucleus-web.scope",
+}
+
+
+def facts_of(out):
+    return dict(re.findall(r"^([a-z ]+): (.*)$", out, re.M))
+
+
+@pytest.mark.parametrize("who, wanted", [("system", SYSTEM_FACTS), ("user", USER_FACTS)])
+def test_containers_in_scopes_of_systemd(tmp_path, who, wanted):
+    # A user of the guest may not look into the directory the binary was built in.
+    script = f"""cp {NUCLEUS} {ROOT}/tests/vm/guest-systemd /tmp/ && cd /tmp
+        [ {who} = system ] && exec ./guest-systemd /tmp/nucleus
+        systemctl start user@1000
+        export XDG_RUNTIME_DIR=/run/user/1000
+        unset NUCLEUS NUCLEUS_VM_LOG
+        exec setpriv --reuid 1000 --regid 1000 --clear-groups ./guest-systemd /tmp/nucleus"""
+    rc, out, err = guest(tmp_path, "sh", "-c", script, flavour=["--systemd"], seconds=600)
+    facts = facts_of(out)
+    assert rc == 0, out + err
+    said = {name: facts.pop(name, "") for name in ("twice", "no unit", "no value", "no property")}
+    assert facts == wanted, out + err
+    assert "Unit box-named.scope" in said["twice"] and "choose another name" in said["twice"]
+    assert "not of the form slice:prefix:name" in said["no unit"]
+    assert "text stands in quotes" in said["no value"]
+    assert "NoSuchProperty" in said["no property"]
