@@ -77,8 +77,9 @@ int cgroup_pids(const char *path, pid_t **ret, size_t *ret_n, struct error *e);
 /* cgroup.freeze, then waits on cgroup.events until "frozen" says so, at most timeout_ms. When a
  * freeze times out it is undone. To thaw one that is gone is fine. */
 int cgroup_freeze(const char *path, bool freeze, int timeout_ms, struct error *e);
-/* Waits until somebody else thaws it, for as long as that takes. A cgroup that is gone is not frozen. */
-int cgroup_await_thaw(const char *path, struct error *e);
+/* Waits until somebody else thaws it, or `or_fd` is readable (the pidfd of one in it that has ended: a cgroup
+ * stays frozen when it is empty). A cgroup that is gone is not frozen. */
+int cgroup_await_thaw(const char *path, int or_fd, struct error *e);
 /* True where cgroup.events says frozen 1. A missing cgroup is false. */
 bool cgroup_is_frozen(const char *path);
 bool cgroup_is_populated(const char *path);

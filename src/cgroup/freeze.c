@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "cgroup/cgroup.h"
 #include "cgroup/events.h"
 
@@ -86,11 +89,31 @@ int cgroup_freeze(const char *path, bool freeze, int timeout_ms, struct error *e
     return r;
 }
 
-int cgroup_await_thaw(const char *path, struct error *e)
+/* On one descriptor: poll(2) tells of changes since it was last read. -ENODEV when the cgroup is gone. */
+static int read_frozen(int events_fd, bool *ret)
 {
-    _cleanup_close_ int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    int r = fd < 0 ? -errno : cgroup_events_wait(fd, "frozen", false, cgroup_deadline(-1));
+    char text[512];
+    ssize_t n;
 
+    do
+        n = pread(events_fd, text, sizeof(text) - 1, 0);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -errno;
+    text[n] = '\0';
+    return cgroup_parse_events(text, "frozen", ret);
+}
+
+int cgroup_await_thaw(const char *path, int or_fd, struct error *e)
+{
+    _cleanup_free_ char *file = str_printf("%s/cgroup.events", path);
+    _cleanup_close_ int fd = open(file, O_RDONLY | O_CLOEXEC);
+    struct pollfd p[] = {{.fd = fd, .events = POLLPRI}, {.fd = or_fd, .events = POLLIN}};
+    bool frozen;
+    int r = fd < 0 ? -errno : read_frozen(fd, &frozen);
+
+    while (r == 0 && frozen && !p[1].revents)
+        r = poll(p, ARRAY_SIZE(p), -1) < 0 && errno != EINTR ? -errno : read_frozen(fd, &frozen);
     if (r < 0 && r != -ENOENT && r != -ENODEV)
         return error_errno(e, r, "wait until the cgroup is thawed", path);
     return 0;

@@ -35,6 +35,24 @@ static int open_dir(const char *path, struct error *e)
     return fd;
 }
 
+/* The caller's choice may be a link (containerd's is one, BUNDLE/work), as long as nobody else made it. */
+static int follow(const char *path, char **ret, struct error *e)
+{
+    struct stat st;
+
+    if (lstat(path, &st) < 0 || !S_ISLNK(st.st_mode)) {
+        *ret = mem_strdup(path);
+        return 0;
+    }
+    if (st.st_uid != 0 && st.st_uid != geteuid())
+        return error_set(e, ERROR_PERMISSION, EPERM, "trust work directory", path,
+                         "choose one that is yours with --work-path", "it is somebody else's link");
+    *ret = realpath(path, NULL);
+    if (!*ret)
+        return error_set(e, ERROR_CHECKPOINT, errno, "open work directory", path, NULL, NULL);
+    return 0;
+}
+
 int work_make(const struct store *store, const char *id, const char *log_id,
               const char *work_path, struct checkpoint_work *ret, struct error *e)
 {
@@ -56,10 +74,14 @@ int work_make(const struct store *store, const char *id, const char *log_id,
     if (mkdirat(scratch, "root", 0700) < 0)
         return error_set(e, ERROR_CHECKPOINT, errno, "make directory", w.root, NULL, NULL);
     if (work_path) {
-        w.fd = open_dir(work_path, e);
+        _cleanup_free_ char *target = NULL;
+        int r = follow(work_path, &target, e);
+        if (r < 0)
+            return r;
+        w.fd = open_dir(target, e);
         if (w.fd < 0)
             return w.fd;
-        int r = check_closed(w.fd, work_path, e);
+        r = check_closed(w.fd, work_path, e);
         if (r < 0)
             return r;
         w.dir = realpath(work_path, NULL);

@@ -19,6 +19,8 @@ static const struct option_def options[] = {
     {0},
 };
 
+#define STEP "show statistics of container"
+
 /* To the upper left corner; behind a line; and below the last one. */
 #define TERM_CLEAR "\033[2J"
 #define TERM_HOME "\033[H"
@@ -45,7 +47,7 @@ static void wait_second(void)
 static bool runs(const struct store *store, const struct state *s)
 {
     enum state_status status = container_status(store, s);
-    return status != STATE_STOPPED && status != STATE_CREATING && s->cgroup_path;
+    return status != STATE_STOPPED && status != STATE_CREATING;
 }
 
 /* One that ends meanwhile has no row. */
@@ -66,7 +68,7 @@ static int add_row(struct usage_table *t, const struct store *store, const struc
     return r;
 }
 
-/* Every container that runs. */
+/* Every container that runs, and has a cgroup to count in. */
 static int collect_all(const struct store *store, struct usage_table *t, struct error *e)
 {
     struct state **list;
@@ -76,7 +78,8 @@ static int collect_all(const struct store *store, struct usage_table *t, struct 
     if (r < 0)
         return r;
     for (size_t i = 0; r == 0 && i < n; i++)
-        r = runs(store, list[i]) ? add_row(t, store, list[i], e) : 0;
+        if (list[i]->cgroup_path && runs(store, list[i]))
+            r = add_row(t, store, list[i], e);
     store_list_free(list, n);
     return r;
 }
@@ -92,8 +95,10 @@ static int collect_named(const struct store *store, char *const *ids, bool first
         struct error failed = {0};
         r = store_resolve(store, *ids, &s, &failed);
         if (r == 0 && !runs(store, s))
-            r = error_set(&failed, ERROR_WRONG_STATUS, EINVAL, "show statistics of container", *ids,
-                          NULL, "container not running");
+            r = error_set(&failed, ERROR_WRONG_STATUS, EINVAL, STEP, *ids, NULL,
+                          "container not running");
+        if (r == 0)
+            r = container_check_cgroup(s, STEP, &failed);
         if (r == 0)
             r = add_row(t, store, s, &failed);
         else if (!first)

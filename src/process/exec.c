@@ -77,37 +77,25 @@ static int not_running(const struct exec *x, struct error *e)
 }
 
 /* It may take for ever, so the caller's signals must work, whatever foreground_prepare() has done. */
-static int await_resume(const struct state *s, struct error *e)
+static int await_resume(const struct exec *x, struct error *e)
 {
     sigset_t none, before;
 
     sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, &before);
-    int r = cgroup_await_thaw(s->cgroup_path, e);
+    int r = cgroup_await_thaw(x->container->cgroup_path, x->live.pidfd, e);
     (void)sigprocmask(SIG_SETMASK, &before, NULL);
     return r;
 }
 
-/* Under the lock on return. Without it while waiting: `resume` takes it, too. */
-static int open_container(struct exec *x, struct error *e)
+/* What is true now, and under the lock. */
+static int look_at_container(struct exec *x, struct error *e)
 {
-    for (;;) {
-        int r = container_open(x->store, x->o->ref, &x->lock, &x->container, e);
-        if (r < 0)
-            return r;
-        x->status = container_status_locked(x->store, x->container);
-        if (x->status != STATE_PAUSED)
-            break;
-        if (!x->o->ignore_paused)
-            return wrong_status(
-                x, x->status, "cannot exec in a paused container (use --ignore-paused to override)",
-                e);
-        state_lock_done(&x->lock);
-        r = await_resume(x->container, e);
-        if (r < 0)
-            return r;
-        state_free(TAKE_PTR(x->container));
-    }
+    int r = container_open(x->store, x->o->ref, &x->lock, &x->container, e);
+
+    if (r < 0)
+        return r;
+    x->status = container_status_locked(x->store, x->container);
     if (x->status == STATE_STOPPED)
         return wrong_status(x, x->status, "cannot exec in a stopped container", e);
     state_live(x->container, -EBADF, &x->live);
@@ -117,6 +105,26 @@ static int open_container(struct exec *x, struct error *e)
         return error_set(e, ERROR_SYSTEM, EMFILE, STEP, x->container->id, NULL,
                          "its first process can't be held on to");
     return 0;
+}
+
+/* Waits for a paused one without the lock: `resume` takes it, too. */
+static int open_container(struct exec *x, struct error *e)
+{
+    int r = look_at_container(x, e);
+
+    while (r == 0 && x->status == STATE_PAUSED) {
+        if (!x->o->ignore_paused)
+            return wrong_status(
+                x, x->status, "cannot exec in a paused container (use --ignore-paused to override)",
+                e);
+        state_lock_done(&x->lock);
+        r = await_resume(x, e);
+        state_live_done(&x->live);
+        state_free(TAKE_PTR(x->container));
+        if (r == 0)
+            r = look_at_container(x, e);
+    }
+    return r;
 }
 
 /* ---- its cgroup ---- */

@@ -403,8 +403,12 @@ static void apply_attributes(const struct program_plan *plan)
     if (r < 0)
         program_fail(plan, r, attributes_step_name(attribute), attributes_step_field(attribute));
     r = security_apply_labels(plan->security, plan->procfd, &step);
-    if (r < 0)
-        program_fail(plan, r, security_step_name(step), NULL);
+    if (r < 0) {
+        program_send_failure(plan, -r, security_step_name(step),
+                             security_step_subject(plan->security, step),
+                             security_step_why(step, -r));
+        _exit(EXIT_FAILURE);
+    }
 }
 
 const char *program_enter(const struct program_plan *plan, bool first)

@@ -139,8 +139,7 @@ static const char *fs_step(const struct rootfs_plan *plan, const struct rootfs_o
     if (op_is_type(op, "sysfs") && !plan->network_namespace)
         return "mount sysfs (in a user namespace it takes a network namespace, too)";
     if (op_is_type(op, "proc"))
-        return "mount procfs (in a user namespace it takes a pid namespace, too, and a /proc of "
-               "the host without anything over it)";
+        return "mount procfs (it takes a pid namespace and a /proc of the host that shows all)";
     return "mount in a user namespace";
 }
 

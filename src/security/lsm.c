@@ -17,6 +17,7 @@
 /* Labels of the security modules. The kernel takes what is written in one call, less than a page of it
  * (proc_pid_attr_write). */
 #define LABEL_MAX 4000
+#define EXEC "exec " /* AppArmor's word for "at the next execve" */
 
 /* ---- in the parent ---- */
 
@@ -98,7 +99,7 @@ int security_plan_labels(const char *sysfs, const struct oci_process *process,
         return r;
     /* Without AppArmor everything is unconfined already, and there is no file to say so to. */
     if (process->apparmor_profile && apparmor_works(sysfs))
-        plan->apparmor_exec = str_printf("exec %s", process->apparmor_profile);
+        plan->apparmor_exec = str_printf(EXEC "%s", process->apparmor_profile);
     plan->selinux_label = process->selinux_label;
     return 0;
 }
@@ -106,6 +107,30 @@ int security_plan_labels(const char *sysfs, const struct oci_process *process,
 bool security_needs_proc(const struct security_plan *plan)
 {
     return plan->apparmor_exec || plan->selinux_label;
+}
+
+const char *security_step_subject(const struct security_plan *plan, enum security_step step)
+{
+    switch (step) {
+    case SECURITY_APPARMOR:
+        return plan->apparmor_exec + strlen(EXEC);
+    case SECURITY_SELINUX:
+    case SECURITY_SELINUX_KEYS:
+        return plan->selinux_label;
+    case SECURITY_SECCOMP:
+        return "linux.seccomp";
+    default:
+        return NULL;
+    }
+}
+
+const char *security_step_why(enum security_step step, int errnum)
+{
+    if (step == SECURITY_APPARMOR && errnum == ENOENT)
+        return "no profile of that name is loaded on this host (apparmor_parser(8))";
+    if ((step == SECURITY_SELINUX || step == SECURITY_SELINUX_KEYS) && errnum == EINVAL)
+        return "this host's policy knows no such label";
+    return NULL;
 }
 
 /* ---- in the child ---- */

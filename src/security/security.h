@@ -115,6 +115,10 @@ enum security_step {
     SECURITY_SELINUX_KEYS,
 };
 const char *security_step_name(enum security_step step) _const_;
+/* What it was about (a profile, a label), and what the kernel means by its errno where that says little;
+ * both may be NULL. */
+const char *security_step_subject(const struct security_plan *plan, enum security_step step) _pure_;
+const char *security_step_why(enum security_step step, int errnum) _const_;
 
 /* In the child, allocation-free, in this order. Each returns negative errno with *ret_step.
  *

@@ -197,9 +197,13 @@ def test_c7_symlink_is_refused(counting, refused, tmp_path):
     one = counting()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "link").symlink_to("elsewhere")
+    os.chown(tmp_path / "link", 1000, 1000, follow_symlinks=False)
     checkpoint_refused(refused, one, tmp_path / "link", text=["symlink", "/link"])
     checkpoint_refused(refused, one, f"{tmp_path / 'link'}/", text=["symlink", "/link"])
     assert list((tmp_path / "elsewhere").iterdir()) == []
+    os.chown(tmp_path / "link", 0, 0, follow_symlinks=False)
+    one.checkpoint(tmp_path / "cp", "--work-path", tmp_path / "link")
+    assert (tmp_path / "elsewhere" / "dump.log").exists()
 
     (tmp_path / "cp").mkdir()
     (tmp_path / "cp" / "images").symlink_to("../elsewhere")
@@ -248,7 +252,8 @@ def test_b2_existing_checkpoint_is_refused(nucleus, counting, refused, tmp_path)
     assert (tmp_path / "cp" / "images" / "inventory.img").exists()
 
 
-def test_c7_work_path_that_is_a_file_or_symlink_is_refused(counting, refused, tmp_path):
+def test_c7_work_path_that_is_a_file_or_others_symlink_is_refused(counting, refused, tmp_path):
+    """The caller's own link is followed: containerd's work path is one."""
     one = counting()
     (tmp_path / "file").write_text("precious")
     checkpoint_refused(refused, one, tmp_path / "cp", "--work-path", tmp_path / "file",

@@ -5,12 +5,11 @@ import json
 import os
 import re
 import select
-import signal
 from pathlib import Path
 
 import pytest
 
-from harness import Counting, alive, cgroup_mounts, v2_cgroup, wait_for, wait_output
+from harness import Counting, alive, process, v2_cgroup, wait_for, wait_output
 
 OTHER_USER = {"user": 1000, "group": 1000, "extra_groups": []}
 
@@ -37,10 +36,12 @@ def sleepers(nucleus, make_bundle):
     """Makes containers that sleep; all are removed at the end."""
     made = []
 
-    def make(script="sleep 1000"):
+    def make(script=None):
         cid = nucleus.new_id("sleeper")
         made.append(cid)
-        nucleus.run_container(cid, make_bundle().sh(script), "-d")
+        bundle = make_bundle()
+        nucleus.run_container(cid, bundle.sh(script) if script else bundle.args("sleep", "1000"),
+                              "-d")
         return cid
 
     yield make
@@ -61,6 +62,19 @@ def store_of(nucleus, tmp_path):
 
     yield give
     give(0)
+
+
+@pytest.fixture
+def family(nucleus, sleepers):
+    """A container of a shell and two that sleep, and another one."""
+    cid = sleepers("sleep 1000 & sleep 1001 & wait")
+    sleepers()
+
+    def names():
+        return sorted(filter(None, (p and p.comm for p in map(process, pids_of(nucleus, cid)))))
+
+    wait_for(lambda: names() == ["sh", "sleep", "sleep"])
+    return cid
 
 
 def pids_of(nucleus, cid):
@@ -189,25 +203,20 @@ def test_resume_below_a_frozen_cgroup_changes_nothing(nucleus, bundle):
 # ---- ps
 
 
-def test_ps_json_is_an_array_of_pids(nucleus, sleepers):
-    cid, other = sleepers("sleep 1000 & sleep 1001 & wait"), sleepers()
-    wait_for(lambda: len(pids_of(nucleus, cid)) == 3)
-    pids = nucleus.run("ps", "--format", "json", cid).json
-    assert sorted(pids) == pids_of(nucleus, cid)
-    assert nucleus.run("ps", "-f", "json", other).json == pids_of(nucleus, other)
+def test_ps_json_is_an_array_of_pids(nucleus, family):
+    pids = nucleus.run("ps", "--format", "json", family).json
+    assert len(pids) == 3
+    assert sorted(pids) == pids_of(nucleus, family)
 
 
 def rows(table):
     return [line.split() for line in table.splitlines()]
 
 
-def test_ps_table(nucleus, sleepers):
-    cid = sleepers("sleep 1000 & sleep 1001 & wait")
-    sleepers()
-    wait_for(lambda: len(pids_of(nucleus, cid)) == 3)
-    header, *lines = rows(nucleus.run("ps", cid).out)
+def test_ps_table(nucleus, family):
+    header, *lines = rows(nucleus.run("ps", family).out)
     assert header[:3] == ["UID", "PID", "PPID"]
-    assert sorted(int(line[1]) for line in lines) == pids_of(nucleus, cid)
+    assert sorted(int(line[1]) for line in lines) == pids_of(nucleus, family)
     assert sorted(line[-1] for line in lines if line[-2] == "sleep") == ["1000", "1001"]
 
 

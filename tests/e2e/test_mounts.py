@@ -654,6 +654,19 @@ def test_cgroup_in_a_joined_namespace_is_the_containers_own(nucleus, make_bundle
         nucleus.delete(first, "-f")
 
 
+def test_cve_2023_25809_cgroups_of_the_host_are_not_writable(bundle, inside):
+    """A /sys of the host, without a cgroup namespace: the cgroups below it are a mount of their own, that
+    "ro" says nothing of. With "rro" none is left writable, and a mount of type cgroup is read-only too."""
+    bundle.namespaces("pid", "ipc", "uts", "mount")
+    bundle.user_namespace()
+    bundle.config["mounts"] = [m for m in bundle.config["mounts"] if m["destination"] != "/sys"]
+    bundle.config["mounts"].insert(0, {"destination": "/sys", "type": "none", "source": "/sys",
+                                       "options": ["rbind", "rro", "rnosuid", "rnodev", "rnoexec"]})
+    got = [Mount(line) for line in inside("cat /proc/self/mountinfo").splitlines()]
+    below = [m for m in got if m.point.startswith("/sys")]
+    assert len(below) > 1 and all("ro" in m.options for m in below), [m.point for m in below]
+
+
 # ---- --no-pivot
 
 
@@ -761,6 +774,35 @@ def test_destinations_stay_inside(bundle, inside, source, destination):
     add(bundle, destination, "bind", source, "bind")
     assert inside("cat /m/file") == "file\n"
     assert not Path("/m").exists()
+
+
+def test_cve_2024_45310_mount_points_are_not_made_outside(nucleus, bundle, cid, source, tmp_path):
+    """Somebody swaps a directory that a mount point is just being made in for a link to the host."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    place, link = bundle.rootfs / "shared", bundle.rootfs / "link"
+    link.symlink_to(outside)
+    for i in range(30):
+        add(bundle, f"/shared/{'deep/' * 20}{i}", "bind", source, "bind")
+    bundle.args("true")
+    swapper = subprocess.Popen(
+        ["/usr/bin/python3", "-c",
+         "import ctypes, os, sys\n"
+         "libc = ctypes.CDLL(None)\n"
+         "a, b = (os.fsencode(x) for x in sys.argv[1:])\n"
+         "while True:\n"
+         "    os.makedirs(a, exist_ok=True)\n"
+         "    libc.renameat2(-100, a, -100, b, 2)\n"  # RENAME_EXCHANGE
+         , str(place), str(link)], stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(15):
+            nucleus.run_container(cid, bundle, check=False)
+            nucleus.delete(cid, "-f", check=False)
+            shutil.rmtree(place, ignore_errors=True)
+    finally:
+        swapper.kill()
+        swapper.wait()
+    assert not list(outside.iterdir())
 
 
 @pytest.mark.parametrize("destination", ["/", "/..", "/a/..", "/link"])

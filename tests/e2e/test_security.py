@@ -656,6 +656,7 @@ def test_hostile_checkpoint_directory_is_a_link(nucleus, bundle, unsealed, tmp_p
     link.symlink_to(unsealed)
     nucleus.fails(*restore_args(link, bundle, nucleus.new_id(), tmp_path), text="symlink")
     (tmp_path / "work2").symlink_to(tmp_path)
+    os.chown(tmp_path / "work2", 1000, 1000, follow_symlinks=False)
     nucleus.fails(*restore_args(unsealed, bundle, nucleus.new_id(), tmp_path), text="work")
     assert not (tmp_path / "restore.log").exists()
 

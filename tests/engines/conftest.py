@@ -29,7 +29,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "controllers: needs cgroup v2 controllers, which a host "
                                        "with cgroup v1 in use has not")
     config.addinivalue_line("markers", "systemd: needs systemd as PID 1")
-    config.addinivalue_line("markers", "unix_rlimits: raises hard rlimits")
+    config.addinivalue_line("markers", "shared_pid: the pod of this test shares its process namespace")
     if config.option.collectonly:
         return
     if os.geteuid() != 0:

@@ -210,7 +210,7 @@ class Leftovers(harness.LeakCheck):
 # ---------------------------------------------------------------------------------------------
 # Images
 
-def make_image(rootfs, path, name="docker.io/library/box:latest"):
+def make_image(rootfs, path, name="docker.io/library/box:latest", command=("sh",)):
     """An OCI image layout of one layer, which docker load reads too (manifest.json)."""
     blobs = {}
 
@@ -226,7 +226,7 @@ def make_image(rootfs, path, name="docker.io/library/box:latest"):
     layer = add(files.getvalue(), "layer.v1.tar")
     config = add(json.dumps({
         "architecture": "amd64", "os": "linux",
-        "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]},
+        "config": {"Env": ["PATH=/bin"], "Cmd": list(command)},
         "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
     }).encode(), "config.v1+json")
     manifest = add(json.dumps({"schemaVersion": 2, "config": config, "layers": [layer]}).encode(),
@@ -359,6 +359,17 @@ class Terminal:
         os.close(self.slave)
 
 
+def limits(pid):
+    """What a process's cgroup says, without what is not limited."""
+    own = re.search(r"^0::(.*)$", Path(f"/proc/{pid}/cgroup").read_text(), re.M).group(1)
+    found = {}
+    for name in ("memory.max", "memory.swap.max", "memory.low", "pids.max", "cpu.max", "cpuset.cpus"):
+        value = (CGROUP / own.lstrip("/") / name).read_text().strip()
+        if value not in ("max", "max 100000", "", "0") or name == "memory.swap.max":
+            found[name] = value
+    return found
+
+
 # ---------------------------------------------------------------------------------------------
 # Engines
 
@@ -480,14 +491,20 @@ address = "{socket}"
 
     def serve(self):
         config = self.directory / "config.toml"
-        config.write_text(self.CONFIG.format(socket=self.SOCKET))
+        config.write_text(self.configuration())
         daemon = Daemon(self.directory / "log", "containerd", "-c", config)
         try:
             daemon.ready(lambda: run("ctr", "version", check=False).rc == 0)
-            self("image", "import", self.image_tar)
+            self.prepare()
             yield self
         finally:
             daemon.stop()
+
+    def configuration(self):
+        return self.CONFIG.format(socket=self.SOCKET)
+
+    def prepare(self):
+        self("image", "import", self.image_tar)
 
     def arguments(self, *options):
         # ctr asks for cpu.shares unless told not to.
@@ -516,6 +533,47 @@ address = "{socket}"
             self("task", "delete", name, check=False)  # its status is that of the task
         self("container", "delete", name)
         assert name not in self("container", "ls", "-q").out.split()
+
+
+class CRI(Containerd):
+    """containerd with the plugin that Kubernetes talks to."""
+
+    PAUSE = "docker.io/library/pause:latest"
+    CONFIG = """
+version = 2
+root = "/var/lib/containerd"
+state = "/run/containerd"
+[grpc]
+address = "{socket}"
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "{pause}"
+disable_cgroup = {no_limits}
+restrict_oom_score_adj = true
+disable_apparmor = true
+max_container_log_line_size = 16384
+[plugins."io.containerd.grpc.v1.cri".containerd]
+default_runtime_name = "under-test"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.under-test]
+runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.under-test.options]
+BinaryName = "{runtime}"
+"""
+
+    def __init__(self, directory, image_tar, pause_tar):
+        super().__init__(directory, image_tar)
+        self.pause_tar = pause_tar
+        self.command = ["ctr", "-n", "k8s.io"]
+
+    def configuration(self):
+        return self.CONFIG.format(socket=self.SOCKET, pause=self.PAUSE, runtime=runtime(),
+                                  no_limits=str(bool(lacks_controllers())).lower())
+
+    def prepare(self):
+        self("image", "import", self.image_tar)
+        self("image", "import", self.pause_tar)
+        from cri import Runtime
+        client = Runtime(self.SOCKET)
+        wait_for(client.ready, 20, "the CRI plugin to answer")
 
 
 class Docker(Engine):

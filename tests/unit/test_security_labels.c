@@ -220,12 +220,28 @@ static void test_the_kernel_hears_it(void **state)
     assert_int_equal(apart(reaches_the_kernel, *state), 0);
 }
 
+static void test_words_for_a_failure(void **state)
+{
+    const struct security_plan plan = {.apparmor_exec = text("exec web"), .selinux_label = "a:b:c"};
+
+    (void)state;
+    assert_string_equal(security_step_subject(&plan, SECURITY_APPARMOR), "web");
+    assert_string_equal(security_step_subject(&plan, SECURITY_SELINUX), "a:b:c");
+    assert_string_equal(security_step_subject(&plan, SECURITY_SELINUX_KEYS), "a:b:c");
+    assert_null(security_step_subject(&plan, SECURITY_UID));
+    assert_non_null(strstr(security_step_why(SECURITY_APPARMOR, ENOENT), "apparmor_parser"));
+    assert_non_null(strstr(security_step_why(SECURITY_SELINUX, EINVAL), "policy"));
+    assert_null(security_step_why(SECURITY_APPARMOR, EACCES));
+    assert_null(security_step_why(SECURITY_GROUPS, EINVAL));
+}
+
 int main(void)
 {
     const struct CMUnitTest plain[] = {
         temp_test(test_a_host_without_modules),
         temp_test(test_hosts_with_one),
         temp_test(test_what_is_no_name),
+        cmocka_unit_test(test_words_for_a_failure),
     };
     const struct CMUnitTest as_root[] = {
         temp_test(test_the_kernel_hears_it),

@@ -81,7 +81,9 @@ def test_c12_tcp_that_would_stay_locked_is_refused(tmp_path):
 
 def test_unit_tests_that_need_a_kernel(tmp_path):
     """On the stock kernel, which is older than the developers': mounts, cgroups, credentials."""
-    programs = ["test_rootfs", "test_cgroup_live", "test_security_apply", "test_security_seccomp"]
+    programs = ["test_rootfs", "test_cgroup_live", "test_security_apply", "test_security_seccomp",
+                "test_security_notify", "test_security_labels", "test_attributes", "test_sysctl",
+                "test_hooks", "test_netdev"]
     script = "; ".join(f"{BUILD}/tests/{p} >/tmp/out 2>&1 && echo {p} passed || cat /tmp/out"
                        for p in programs)
     rc, out, err = guest(tmp_path, "sh", "-c", script)
@@ -178,3 +180,22 @@ def test_containers_in_scopes_of_systemd(tmp_path, who, wanted):
     assert "not of the form slice:prefix:name" in said["no unit"]
     assert "text stands in quotes" in said["no value"]
     assert "NoSuchProperty" in said["no property"]
+
+
+def test_apparmor(tmp_path):
+    """A profile of process.apparmorProfile holds: Debian's kernel has AppArmor at work."""
+    rc, out, err = guest(tmp_path, ROOT / "tests/vm/guest-lsm", NUCLEUS)
+    assert rc == 0, out + err
+    lines = out.splitlines()
+    for how in ("plain", "nnp", "userns"):
+        assert f"{how}: nucleus-vm (enforce)" in lines, out + err
+        assert f"{how}: wrote allowed" in lines
+        assert f"{how}: wrote forbidden" not in lines
+    for how in ("unconfined", "none"):
+        assert f"{how}: unconfined" in lines
+        assert f"{how}: wrote forbidden" in lines
+    assert "exec: nucleus-vm (enforce)" in lines
+    assert "exec unconfined: unconfined" in lines
+    unknown = [line for line in lines if line.startswith("unknown:")]
+    assert len(unknown) == 1 and "'no-such-profile'" in unknown[0] and "no profile" in unknown[0]
+    assert "left: " in lines
