@@ -77,12 +77,32 @@ static int check_host_namespaces(const struct creation *c, struct error *e)
     return 0;
 }
 
+/* The container stays in the caller's user namespace, and that is one whose one group is its owner's: what a
+ * rootless engine makes for a user without subordinate ids (user_namespaces(7), "setgroups"). */
+static int groups_are_denied(const struct oci_spec *spec, bool *ret, struct error *e)
+{
+    static const char file[] = "/proc/self/setgroups";
+    _cleanup_free_ char *text = NULL;
+
+    *ret = false;
+    if ((spec->new_namespaces | spec->joined_namespaces) & CLONE_NEWUSER)
+        return 0;
+    int r = file_read_at(AT_FDCWD, file, 0, 64, &text, NULL);
+    if (r < 0 && r != -ENOENT) /* a kernel without user namespaces */
+        return error_errno(e, r, "read", file);
+    *ret = r == 0 && str_after(text, "deny");
+    return 0;
+}
+
 static int plan_ids(struct creation *c, struct error *e)
 {
     const struct oci_spec *spec = c->config.spec;
+    bool denied;
     int r = idmap_plan_make(spec, &c->idmap, e);
 
-    if (r < 0 || !c->idmap.deny_setgroups)
+    if (r == 0)
+        r = groups_are_denied(spec, &denied, e);
+    if (r < 0 || !(denied || c->idmap.deny_setgroups))
         return r;
     if (spec->process->n_additional_gids > 0)
         return error_set(e, ERROR_PERMISSION, EPERM, "use process.user.additionalGids", NULL,

@@ -79,6 +79,10 @@ static int write_file(int procfd, pid_t pid, const char *file, const char *text,
     _cleanup_free_ char *path = str_printf("%d/%s", (int)pid, file);
     int r = file_write_at(procfd, path, text);
 
+    if (r == -EINVAL)
+        return error_set(e, ERROR_CONFIG, EINVAL, "write id map", path,
+                         "use fewer ranges: the kernel takes less than a page of text, a line a range",
+                         NULL);
     if (r < 0)
         return error_set(e, ERROR_PERMISSION, -r, "write id map", path,
                          "run nucleus as root, or map only ids that are yours", NULL);

@@ -164,10 +164,11 @@ def test_cve_2023_25809_runtime_in_a_user_namespace(nucleus, bundle, cid, users_
     for m in bundle.config["mounts"]:
         if m["type"] == "cgroup":
             m["options"] = options
+        m["options"] = [o for o in m["options"] if not o.startswith("gid=")]
     result = nucleus.run_container(cid, bundle.sh(TRY_CGROUPS), check=False,
                                    prefix=["unshare", "-U", "-m", "-n", "--map-root-user"])
     assert result.rc == 0 and result.out.endswith("tried\n"), str(result)
-    assert "MADE" not in result.out and "found" not in result.out, str(result)
+    assert not {"MADE", "found"} & set(result.out.split()), str(result)
     assert "Read-only file system" in result.out, str(result)
     mounted = [line for line in result.out.splitlines() if " /sys/fs/cgroup " in line]
     assert len(mounted) == 1 and " ro" in mounted[0].split(" - ")[0], str(result)
@@ -188,7 +189,9 @@ def test_cve_2023_25809_sys_of_the_host(users_store, bundle, cid, users_cgroup, 
     os.chown(bundle.dir / "config.json", 1000, 1000)
     result = users_store.run_container(cid, bundle, check=False, **USER)
     assert result.rc == 0 and result.out.endswith("tried\n"), str(result)
-    assert "MADE" not in result.out and "found" not in result.out, str(result)
+    assert "MADE" not in result.out.split(), str(result)
+    # Without a cgroup of its own it sees the user's, but read-only.
+    assert "Read-only file system" in result.out, str(result)
 
 
 # ---- CVE-2021-43784: numbers and lengths that wrap
@@ -254,7 +257,7 @@ def test_cve_2021_43784_many_id_maps_are_all_there(nucleus, bundle, cid, count):
     id_maps(bundle, maps).args("cat", "/proc/self/uid_map", "/proc/self/gid_map")
     result = nucleus.run_container(cid, bundle, check=False)
     if result.rc != 0:
-        assert len(result.err.splitlines()) == 1 and "id map" in result.err, str(result)
+        assert len(result.err.splitlines()) == 1 and "fewer ranges" in result.err, str(result)
         assert len("".join(f"{c} {h} {s}\n" for c, h, s in maps)) >= os.sysconf("SC_PAGE_SIZE")
         return
     got = [tuple(map(int, line.split())) for line in result.out.splitlines()]
