@@ -97,7 +97,7 @@ static int groups_are_denied(const struct oci_spec *spec, bool *ret, struct erro
 static int plan_ids(struct creation *c, struct error *e)
 {
     const struct oci_spec *spec = c->config.spec;
-    bool denied;
+    bool denied = false;
     int r = idmap_plan_make(spec, &c->idmap, e);
 
     if (r == 0)

@@ -50,10 +50,11 @@ def test_c14_is_a_full_citizen(nucleus, counting, tmp_path):
     one.restore(tmp_path / "again")
     one.more()
 
-    freezer = v2_cgroup(nucleus, one.id) / "cgroup.freeze"
-    freezer.write_text("1")
-    wait_for(lambda: nucleus.status(one.id) == "paused")
-    freezer.write_text("0")
+    assert nucleus.run("exec", one.id, "cat", "/proc/1/comm").out == "sh\n"
+    assert str(nucleus.state(one.id)["pid"]) in nucleus.run("ps", "-f", "json", one.id).out
+    nucleus.run("pause", one.id)
+    assert nucleus.status(one.id) == "paused"
+    nucleus.run("resume", one.id)
     one.more()
     nucleus.fails("delete", one.id, text="running")
     nucleus.kill(one.id, "KILL")
@@ -61,6 +62,16 @@ def test_c14_is_a_full_citizen(nucleus, counting, tmp_path):
     nucleus.delete(one.id)
     assert nucleus.cgroups(one.id) == []
     nucleus.fails("state", one.id, text="does not exist")
+
+
+def test_what_exec_added_keeps_a_container_from_being_dumped(nucleus, counting, refused, tmp_path):
+    """CRIU would leave it out in silence."""
+    one = counting()
+    nucleus.run("exec", "-d", one.id, "sleep", "1000")
+    refused("checkpoint", "-o", tmp_path / "cp", one.id, text=["exec", "end it"])
+    one.more()
+    nucleus.run("exec", one.id, "killall", "sleep", check=False)
+    wait_for(lambda: len(json.loads(nucleus.run("ps", "-f", "json", one.id).out)) <= 2, what="its end")
 
 
 def test_c14_delete_force(nucleus, counting, tmp_path):

@@ -5,7 +5,8 @@ of its own (engines.World): mount, network and cgroup namespaces in which /etc, 
 are throw-away and /sys/fs/cgroup is a pure cgroup v2. After each test, and after each engine has
 ended, the machine must be as it was before.
 
-Any runtime with runc's command line can stand in: NUCLEUS=/usr/sbin/runc.
+Any runtime with runc's command line can stand in: NUCLEUS=/usr/sbin/runc. (crun raises
+RLIMIT_MEMLOCK, which a host without CAP_SYS_RESOURCE refuses.)
 Run with Debian's Python: /usr/bin/python3 -m pytest tests/engines
 """
 
@@ -38,8 +39,8 @@ def pytest_configure(config):
 
 
 def pytest_sessionfinish(session, exitstatus):
-    if _world:
-        _world.keep = exitstatus not in (0, 5)
+    if _world and exitstatus not in (0, 5):
+        _world.keep()
 
 
 def pytest_collection_modifyitems(items):

@@ -1,7 +1,6 @@
 """What the engines' tests are made of: the world they run in, drivers of the engines, a terminal,
 images made here, and the check for what is left behind."""
 
-import atexit
 import fcntl
 import hashlib
 import io
@@ -12,6 +11,7 @@ import pty
 import re
 import select
 import shutil
+import signal
 import struct
 import subprocess
 import tarfile
@@ -22,7 +22,6 @@ import uuid
 from pathlib import Path
 
 import harness
-from harness import wait_for
 
 # Not the caller's: another `docker` may come first there. The first is for CRIU.
 PATH = "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -31,8 +30,15 @@ CGROUP = Path("/sys/fs/cgroup")
 # rlimits that a process without CAP_SYS_RESOURCE can keep; engines' defaults are higher.
 NOFILE, NPROC = 1024, 4096
 
+# What waiting times are multiplied with: an emulated machine is slow.
+PATIENCE = float(os.environ.get("NUCLEUS_ENGINES_PATIENCE", "1"))
+
 _token = uuid.uuid4().hex[:6]
 _names = itertools.count(1)
+
+
+def wait_for(predicate, timeout=10.0, what=None, interval=0.02):
+    return harness.wait_for(predicate, timeout * PATIENCE, what, interval)
 
 
 def runtime():
@@ -72,23 +78,34 @@ class World:
     def __init__(self, config):
         harness.become_subreaper()
         os.environ["PATH"] = PATH
-        self.keep = False
         self.private = os.environ.get("NUCLEUS_ENGINES_PRIVATE", "1") != "0"
+        if self.private:
+            self.tmp = tempfile.mkdtemp(prefix="nucleus-engines-", dir="/tmp")
+            self.cgroup = self.make_cgroup()
+            self.janitor = Janitor(self.cgroup, self.tmp)
+            self.enter_cgroup()
+            self.unshare_network()
         harness.unshare_mounts()
         if self.private:
-            self.unshare_cgroups()
-            self.unshare_network()
             self.cover(config)
         for engine in ("containers", "docker", "containerd"):  # overlayfs keeps no upper layer on another
             self.empty(f"/var/lib/{engine}")
         os.environ["HOME"] = "/run/engines-home"
         os.makedirs("/run/engines-home", exist_ok=True)
 
+    def keep(self):
+        """The files of the tests stay, to be looked at."""
+        if self.private:
+            self.janitor.keep()
+            print(f"the tests' /tmp was {self.tmp}/tmp; remove it when done")
+
     def cover(self, config):
         """What engines write to becomes throw-away; the machine's files stay visible below."""
         given = [runtime(), str(config.rootpath), str(config.option.basetemp or ""),
                  str(config.invocation_params.dir), *config.args]
-        self.tmp = tempfile.mkdtemp(prefix="nucleus-engines-", dir="/tmp")
+        # v1 is gone from this namespace, with what else is mounted below.
+        harness.umount(CGROUP)
+        harness.mount("cgroup2", str(CGROUP), "cgroup2")
         layers = os.path.join(self.tmp, "layers")
         os.mkdir(layers)
         harness.mount("layers", layers, "tmpfs", data="mode=0700")
@@ -100,58 +117,73 @@ class World:
                           data=f"lowerdir=/{top},upperdir={upper},workdir={work}")
         self.empty("/run")
         os.mkdir("/run/lock", 0o1777)
-        self.tmp_private = not any(os.path.realpath(p).startswith("/tmp/") for p in given if p)
-        if self.tmp_private:
-            os.mkdir(f"{self.tmp}/tmp")
-            os.chmod(f"{self.tmp}/tmp", 0o1777)
+        os.mkdir(f"{self.tmp}/tmp")
+        os.chmod(f"{self.tmp}/tmp", 0o1777)
+        if not any(os.path.realpath(p).startswith("/tmp/") for p in given if p):
             harness.mount(f"{self.tmp}/tmp", "/tmp", flags=harness.MS_BIND)
         tempfile.tempdir = None
-        atexit.register(self.remove_tmp)
-
-    def remove_tmp(self):
-        if self.tmp_private:
-            harness.umount("/tmp")
-        harness.umount(f"{self.tmp}/layers")
-        if self.keep:
-            print(f"the tests' /tmp was {self.tmp}; remove it when done")
-        else:
-            shutil.rmtree(self.tmp, ignore_errors=True)
 
     @staticmethod
     def empty(directory):
         os.makedirs(directory, exist_ok=True)
         harness.mount("tmpfs", directory, "tmpfs", data="mode=0755")
 
-    def unshare_cgroups(self):
-        """The v2 hierarchy as if this were a machine of its own: its root is a cgroup we make,
-        which goes with us."""
+    @staticmethod
+    def make_cgroup():
         at = next(m[1] for m in harness.mountinfo() if m[3] == "cgroup2")
-        own = re.search(r"^0::(.*)$", Path("/proc/self/cgroup").read_text(), re.M).group(1)
-        # Opened now: the kernel judges a later write by the cgroup namespace of this moment.
-        self.back = os.open(f"{at}{own}/cgroup.procs", os.O_WRONLY)
-        self.parent = os.open(at, os.O_PATH | os.O_DIRECTORY)
-        self.cgroup = f"engines-{_token}"
-        top = Path(at, self.cgroup)
-        top.mkdir()
-        atexit.register(self.leave_cgroup)
-        (top / "cgroup.procs").write_text("0")
-        harness._libc("unshare", CLONE_NEWCGROUP)
-        # v1 is gone from this namespace, with what else is mounted below.
-        harness.umount(CGROUP)
-        harness.mount("cgroup2", str(CGROUP), "cgroup2")
-        (CGROUP / "tests").mkdir()
-        (CGROUP / "tests/cgroup.procs").write_text("0")
+        own = Path(at, f"engines-{_token}")
+        own.mkdir()
+        return own
 
-    def leave_cgroup(self):
-        os.write(self.back, b"0")
-        for directory in sorted(map(str, harness._tree(str(CGROUP))), key=len, reverse=True):
-            os.rmdir(directory)
-        os.rmdir(self.cgroup, dir_fd=self.parent)
+    def enter_cgroup(self):
+        """The v2 hierarchy as if this were a machine of its own: its root is our cgroup. As in any
+        root that delegates, processes live in leaves."""
+        (self.cgroup / "cgroup.procs").write_text("0")
+        harness._libc("unshare", CLONE_NEWCGROUP)
+        (self.cgroup / "tests").mkdir()
+        (self.cgroup / "tests/cgroup.procs").write_text("0")
 
     @staticmethod
     def unshare_network():
         harness._libc("unshare", CLONE_NEWNET)
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+class Janitor:
+    """A process outside of the world that ends it: whatever the tests die of, no engine, container
+    or cgroup outlives them."""
+
+    def __init__(self, cgroup, tmp):
+        read, self.write = os.pipe()
+        if os.fork() != 0:
+            os.close(read)
+            return
+        try:
+            os.close(self.write)
+            os.setsid()
+            for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+            # Whoever reads the tests' output waits for its end.
+            null = os.open("/dev/null", os.O_RDWR)
+            for fd in (0, 1, 2):
+                os.dup2(null, fd)
+            said = b""
+            while data := os.read(read, 100):
+                said += data
+            if (cgroup / "cgroup.kill").exists():  # Linux 5.14 and later
+                (cgroup / "cgroup.kill").write_text("1")
+            end = time.monotonic() + 10
+            while "populated 1" in (cgroup / "cgroup.events").read_text() and time.monotonic() < end:
+                time.sleep(0.01)
+            for directory in sorted([*harness._tree(str(cgroup)), str(cgroup)], key=len, reverse=True):
+                os.rmdir(directory)
+            if not said:
+                shutil.rmtree(tmp, ignore_errors=True)
+        finally:
+            os._exit(0)
+
+    def keep(self):
+        os.write(self.write, b"keep")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -160,7 +192,7 @@ class World:
 class Leftovers(harness.LeakCheck):
     """harness.LeakCheck, but for what engines themselves keep until they are asked to forget it."""
 
-    SETTLE = 5.0  # conmon and the shims end on their own, after the container's removal
+    SETTLE = 5.0 * PATIENCE  # conmon and the shims end on their own, after the container's removal
     # Of an engine: made on first use, emptied by none.
     KEPT_FILES = re.compile(r"/run/(containers|libpod|podman|crun|runc|nucleus|containerd|docker|netns|"
                             r"engines-home|user|cni|dhclient|xtables\.lock|lock|docker\.(pid|sock))\b")
@@ -278,7 +310,7 @@ def run(*argv, check=True, input=None, timeout=60, env=None, **popen):
         p = subprocess.Popen(argv, stdin=stdin, stdout=out, stderr=err,
                              env={**os.environ, **(env or {})}, **popen)
         try:
-            rc = p.wait(timeout)
+            rc = p.wait(timeout * PATIENCE)
         except subprocess.TimeoutExpired:
             p.kill()
             p.wait()
@@ -322,7 +354,7 @@ class Terminal:
 
     def expect(self, pattern, timeout=20):
         """Waits for output that matches and was not matched before."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * PATIENCE
         while True:
             found = re.compile(pattern).search(self.seen, self.read)
             if found:
@@ -339,7 +371,7 @@ class Terminal:
 
     def wait(self, timeout=20):
         """The exit status. Output is read meanwhile, or the command might wait for us."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * PATIENCE
         while self.popen.poll() is None:
             assert time.monotonic() < end, f"{self.argv} does not end: {self.seen!r}"
             self.more(0.02)
@@ -387,12 +419,12 @@ class Daemon:
             assert self.popen.poll() is None, f"{self.argv[0]} ended:\n{self.log.read_text()[-3000:]}"
             return answers()
 
-        wait_for(up, timeout, f"{self.argv[0]} to answer", 0.05)
+        wait_for(up, timeout, f"{self.argv[0]} to answer", 0.1)
 
     def stop(self):
         self.popen.terminate()
         try:
-            self.popen.wait(30)
+            self.popen.wait(30 * PATIENCE)
         except subprocess.TimeoutExpired:
             self.popen.kill()
             self.popen.wait()
