@@ -61,11 +61,10 @@ static int set_affinity(pid_t pid, const struct oci_set *set, const char *field,
     if (syscall(SYS_sched_setaffinity, pid, sizeof(set->bits), set->bits) >= 0)
         return 0;
     int errnum = errno;
-    return error_set(e, errnum == EPERM ? ERROR_PERMISSION : ERROR_SYSTEM, errnum,
-                     "run the process on the CPUs of", field,
-                     errnum == EINVAL ? "name CPUs that the host and the cgroup's cpuset have"
-                                      : NULL,
-                     NULL);
+    return error_set(
+        e, errnum == EPERM ? ERROR_PERMISSION : ERROR_SYSTEM, errnum,
+        "run the process on the CPUs of", field,
+        errnum == EINVAL ? "name CPUs that the host and the cgroup's cpuset have" : NULL, NULL);
 }
 
 int attributes_begin(const struct attributes_plan *plan, struct error *e)
@@ -75,7 +74,8 @@ int attributes_begin(const struct attributes_plan *plan, struct error *e)
     return set_affinity(0, plan->affinity_initial, "process.execCPUAffinity.initial", e);
 }
 
-/* The initial CPUs are for the way into the cgroup alone: what is asked for behind it, or all there are. */
+/* The initial CPUs are for the way into the cgroup alone: what is asked for behind it, or all there
+ * are. */
 static int settle_affinity(const struct attributes_plan *plan, pid_t pid, struct error *e)
 {
     static const char field[] = "process.execCPUAffinity.final";
@@ -126,16 +126,16 @@ static int set_io_priority(int priority, pid_t pid, struct error *e)
     if (syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, pid, priority) >= 0)
         return 0;
     int errnum = errno;
-    return error_set(e, errnum == EPERM ? ERROR_PERMISSION : ERROR_SYSTEM, errnum,
-                     "set the I/O priority of", "process.ioPriority",
-                     errnum == EPERM ? "the class IOPRIO_CLASS_RT takes CAP_SYS_NICE on the host"
-                                     : NULL,
-                     NULL);
+    return error_set(
+        e, errnum == EPERM ? ERROR_PERMISSION : ERROR_SYSTEM, errnum, "set the I/O priority of",
+        "process.ioPriority",
+        errnum == EPERM ? "the class IOPRIO_CLASS_RT takes CAP_SYS_NICE on the host" : NULL, NULL);
 }
 
 int attributes_give(const struct attributes_plan *plan, pid_t pid, struct error *e)
 {
-    /* The CPUs first: those of a SCHED_DEADLINE process can't be changed (sched_setaffinity(2), EBUSY). */
+    /* The CPUs first: those of a SCHED_DEADLINE process can't be changed (sched_setaffinity(2),
+     * EBUSY). */
     int r = settle_affinity(plan, pid, e);
 
     if (r == 0 && plan->scheduler)

@@ -7,8 +7,8 @@
 #include "oci/spec.h"
 
 /* What the kernel lets one say of a process beside its rights and limits: process.scheduler,
- * process.ioPriority, process.execCPUAffinity, linux.personality, linux.memoryPolicy. The plan borrows
- * from the spec and holds nothing of its own.
+ * process.ioPriority, process.execCPUAffinity, linux.personality, linux.memoryPolicy. The plan
+ * borrows from the spec and holds nothing of its own.
  *
  * They come in three parts, by who may and can:
  *   attributes_begin()  the runtime, on itself, before it makes the process of an `exec`
@@ -19,12 +19,12 @@
  *                       late that hooks don't inherit it (a SCHED_DEADLINE process may not even fork) */
 
 struct attributes_plan {
-    const struct oci_scheduler *scheduler;         /* NULL: leave */
+    const struct oci_scheduler *scheduler; /* NULL: leave */
     bool has_io_priority;
     int io_priority;
     bool has_personality;
     uint32_t personality;
-    const struct oci_memory_policy *memory_policy; /* NULL: leave */
+    const struct oci_memory_policy *memory_policy;           /* NULL: leave */
     const struct oci_set *affinity_initial, *affinity_final; /* NULL: leave */
 };
 
@@ -41,8 +41,8 @@ enum attributes_step {
 const char *attributes_step_name(enum attributes_step step) _const_;
 const char *attributes_step_field(enum attributes_step step) _const_;
 
-/* Puts the calling process on execCPUAffinity.initial: the process that it makes is born on these CPUs, and
- * in its cgroup is moved to those that are there, too. The caller stays on them. */
+/* Puts the calling process on execCPUAffinity.initial: the process that it makes is born on these
+ * CPUs, and in its cgroup is moved to those that are there, too. The caller stays on them. */
 int attributes_begin(const struct attributes_plan *plan, struct error *e);
 
 /* In the child; nothing allocates. Negative errno with *ret_step. */

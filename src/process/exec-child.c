@@ -15,6 +15,7 @@ _noreturn_ void exec_run(const void *arg)
     sys_reset_signals();
     /* The host's files and directories are not to be had even by who gets past that. */
     program_close_others(&plan->program);
+    /* Nothing is to be heard from it before it is known (PROGRAM_SPAWNED). */
     program_await(&plan->program, PROGRAM_GO);
 
     if (plan->other_user_namespace)

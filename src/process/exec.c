@@ -279,9 +279,42 @@ static int plan(struct exec *x, struct error *e)
 
 /* ---- the process ---- */
 
-static int spawn(struct exec *x, struct error *e)
+static int join(struct exec *x, struct error *e)
 {
     struct error why = {0};
+    int r = join_spawn(&x->spawn, &x->process.pid, &x->process.pidfd, &why);
+
+    if (r == -EBUSY && x->spawn.cgroup_fd >= 0 && !x->o->cgroup) {
+        error_done(&why);
+        r = use_cgroup_of_first_process(x, e);
+        return r < 0 ? r : join_spawn(&x->spawn, &x->process.pid, &x->process.pidfd, e);
+    }
+    if (r < 0)
+        error_move(e, &why);
+    return r;
+}
+
+/* It is born with the container's oom_score_adj: this process takes that on for a moment. Afterwards an
+ * ordinary user could not write the file of one that is closed to everybody (PR_SET_DUMPABLE). */
+static int join_with_oom_score(struct exec *x, struct error *e)
+{
+    const struct oci_process *p = x->spec->process;
+    _cleanup_free_ char *own = NULL;
+
+    if (!p->has_oom_score_adj)
+        return join(x, e);
+    int r = file_read_at(x->procfd, "self/oom_score_adj", 0, 64, &own, NULL);
+    if (r < 0)
+        return error_errno(e, r, "read", "/proc/self/oom_score_adj");
+    r = container_set_oom_score(x->procfd, getpid(), p->oom_score_adj, e);
+    if (r == 0)
+        r = join(x, e);
+    (void)file_write_at(x->procfd, "self/oom_score_adj", own);
+    return r;
+}
+
+static int spawn(struct exec *x, struct error *e)
+{
     int r = channel_open(x->spawn.sync, e);
 
     if (r == 0)
@@ -293,15 +326,7 @@ static int spawn(struct exec *x, struct error *e)
     x->spawn.id = x->container->id;
     x->spawn.run = exec_run;
     x->spawn.arg = &x->plan;
-    r = join_spawn(&x->spawn, &x->process.pid, &x->process.pidfd, &why);
-    if (r == -EBUSY && x->spawn.cgroup_fd >= 0 && !x->o->cgroup) {
-        error_done(&why);
-        r = use_cgroup_of_first_process(x, e);
-        return r < 0 ? r : join_spawn(&x->spawn, &x->process.pid, &x->process.pidfd, e);
-    }
-    if (r < 0)
-        error_move(e, &why);
-    return r;
+    return join_with_oom_score(x, e);
 }
 
 static int take_console(void *arg, int master, struct error *e)
@@ -337,7 +362,6 @@ static void let_go_of_lock(void *arg)
 
 static int set_up(struct exec *x, struct error *e)
 {
-    const struct oci_process *p = x->spec->process;
     const struct channel_handler handler = {
         .console = take_console,
         .seccomp = pass_listener,
@@ -345,12 +369,8 @@ static int set_up(struct exec *x, struct error *e)
         .patience_ms = PATIENCE_MS,
         .arg = x,
     };
-    int r = 0;
+    int r = channel_say(x->spawn.sync[0], PROGRAM_GO, x->container->id, e);
 
-    if (p->has_oom_score_adj)
-        r = container_set_oom_score(x->procfd, x->process.pid, p->oom_score_adj, e);
-    if (r == 0)
-        r = channel_say(x->spawn.sync[0], PROGRAM_GO, x->container->id, e);
     if (r == 0)
         r = channel_await_ready(x->spawn.sync[0], x->container->id, &handler, e);
     if (r == 0)

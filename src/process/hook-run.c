@@ -25,7 +25,8 @@
 
 /* As much of the end of a hook's output as an error shows. */
 #define TAIL_MAX 400
-/* Enough for what a pipe holds (64 KiB) when the hook has ended; somebody it left may go on writing. */
+/* Enough for what a pipe holds (64 KiB) when the hook has ended; somebody it left may go on
+ * writing. */
 #define LAST_READS 32
 
 /* What a hook's process tells before it is the hook: the one write to a close-on-exec pipe. */
@@ -38,9 +39,9 @@ struct run {
     const struct oci_hook *hook;
     const char *cwd;
     int watch_fd;
-    int state_fd;      /* the hook's standard input */
-    int output[2];     /* of what it prints */
-    int stillborn[2];  /* of struct stillborn */
+    int state_fd;     /* the hook's standard input */
+    int output[2];    /* of what it prints */
+    int stillborn[2]; /* of struct stillborn */
     pid_t pid;
     int pidfd;
     char tail[TAIL_MAX];
@@ -179,8 +180,8 @@ static int64_t now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* Reads what it prints until it ends. -ETIMEDOUT where it does not in time, -EPIPE where nobody waits for it
- * any more. */
+/* Reads what it prints until it ends. -ETIMEDOUT where it does not in time, -EPIPE where nobody
+ * waits for it any more. */
 static int follow(struct run *run)
 {
     const int64_t deadline = now_ms() + (int64_t)run->hook->timeout * 1000;
@@ -273,8 +274,7 @@ static int judge(const struct run *run, int status, struct hook_failure *ret)
         return 0;
     ret->errnum = ECHILD;
     if (WIFEXITED(status)) {
-        (void)snprintf(ret->why, sizeof(ret->why), "it ended with status %d",
-                       WEXITSTATUS(status));
+        (void)snprintf(ret->why, sizeof(ret->why), "it ended with status %d", WEXITSTATUS(status));
     } else {
         const char *name = sys_signal_name(WTERMSIG(status));
         (void)snprintf(ret->why, sizeof(ret->why), "it was killed by signal %d%s%s%s",

@@ -78,8 +78,8 @@ int hooks_run(enum oci_hook_kind kind, const struct oci_hook_list *hooks, const 
 {
     struct sigaction before;
 
-    /* Whoever starts a program with SIGCHLD ignored (it stays so over execve) has the kernel throw away how
-     * its children ended. */
+    /* Whoever starts a program with SIGCHLD ignored (it stays so over execve) has the kernel throw
+     * away how its children ended. */
     if (hooks->n > 0 && sigaction(SIGCHLD, NULL, &before) == 0 && before.sa_handler == SIG_IGN)
         (void)signal(SIGCHLD, SIG_DFL);
     for (size_t i = 0; i < hooks->n; i++) {

@@ -69,7 +69,7 @@ struct program_message {
 
 /* What the parent says, a byte each. End of file means the parent is gone: the child ends, so a killed
  * `create` leaves no process behind. */
-#define PROGRAM_GO 'G'     /* id maps are written */
+#define PROGRAM_GO 'G'     /* the process is known, its id maps are written */
 #define PROGRAM_HOOKED 'H' /* the hooks of the runtime namespace have run */
 #define PROGRAM_COMMIT 'C' /* the record is saved */
 

@@ -7,8 +7,9 @@
 #include "base/error.h"
 #include "oci/spec.h"
 
-/* linux.intelRdt (runtime-spec 1.3): a class of service (CLOS) of cache and memory bandwidth, and a group
- * that counts their use, in the file system of the kernel's Documentation/filesystems/resctrl.rst. */
+/* linux.intelRdt (runtime-spec 1.3): a class of service (CLOS) of cache and memory bandwidth, and a
+ * group that counts their use, in the file system of the kernel's
+ * Documentation/filesystems/resctrl.rst. */
 
 #define RDT_ROOT "/sys/fs/resctrl"
 
@@ -26,16 +27,18 @@ struct rdt_group {
 void rdt_group_done(struct rdt_group *g);
 #define _cleanup_rdt_ _cleanup_(rdt_group_done)
 
-/* `root` is RDT_ROOT, and must be the root of a resctrl file system: where it is not, the error says so
- * (ERROR_UNSUPPORTED, "linux.intelRdt"). A test gives another directory and `any_fs`.
+/* `root` is RDT_ROOT, and must be the root of a resctrl file system: where it is not, the error
+ * says so (ERROR_UNSUPPORTED, "linux.intelRdt"). A test gives another directory and `any_fs`.
  *
- * The group is made where it is missing, and the schemata are written to it line by line. One of that name
- * that is there must have the same values already; without schemata it must be there (closID) or is
- * made (no closID: named by the container's id). When something fails nothing is left. */
+ * The group is made where it is missing, and the schemata are written to it line by line. One of
+ * that name that is there must have the same values already; without schemata it must be there
+ * (closID) or is made (no closID: named by the container's id). When something fails nothing is
+ * left. */
 int rdt_prepare(const struct oci_intel_rdt *rdt, const char *id, const char *root, bool any_fs,
                 struct rdt_group *ret, struct error *e);
 
-/* Moves a process (that still has one thread) in, and into the monitoring group. Its children follow. */
+/* Moves a process (that still has one thread) in, and into the monitoring group. Its children
+ * follow. */
 int rdt_enter(const struct rdt_group *g, pid_t pid, struct error *e);
 
 /* Takes back what rdt_prepare() made; for a creation that failed. */

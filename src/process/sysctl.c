@@ -83,9 +83,8 @@ static int write_one(const struct sysctl_entry *s, int procfd)
 {
     uint64_t magic = 0;
 
-    _cleanup_close_ int fd =
-        sys_openat2(procfd, s->path, O_WRONLY | O_NOCTTY, 0,
-                    RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS);
+    _cleanup_close_ int fd = sys_openat2(procfd, s->path, O_WRONLY | O_NOCTTY, 0,
+                                         RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS);
     if (fd < 0)
         return fd;
     int r = sys_fs_magic(fd, &magic);

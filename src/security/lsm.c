@@ -14,8 +14,8 @@
 #include "security/security.h"
 #include "sys/fs.h"
 
-/* Labels of the security modules. The kernel takes what is written in one call, less than a page of it
- * (proc_pid_attr_write). */
+/* Labels of the security modules. The kernel takes what is written in one call, less than a page of
+ * it (proc_pid_attr_write). */
 #define LABEL_MAX 4000
 #define EXEC "exec " /* AppArmor's word for "at the next execve" */
 
@@ -52,10 +52,11 @@ static int check_text(const char *field, const char *label, struct error *e)
 
 static int not_there(const char *field, const char *label, const char *module, struct error *e)
 {
-    return error_set(e, ERROR_UNSUPPORTED, ENOTSUP, "apply", label, NULL,
-                     "%s asks for it, and %s is not at work on this host; take it out, or boot with "
-                     "that security module",
-                     field, module);
+    return error_set(
+        e, ERROR_UNSUPPORTED, ENOTSUP, "apply", label, NULL,
+        "%s asks for it, and %s is not at work on this host; take it out, or boot with "
+        "that security module",
+        field, module);
 }
 
 int security_check_labels(const char *sysfs, const struct oci_process *process, struct error *e)
@@ -135,8 +136,8 @@ const char *security_step_why(enum security_step step, int errnum)
 
 /* ---- in the child ---- */
 
-/* The calling thread's file of that name. The kernel says by which path the procfs shows this thread;
- * nothing that is mounted below, and no link, can lead elsewhere on the way. */
+/* The calling thread's file of that name. The kernel says by which path the procfs shows this
+ * thread; nothing that is mounted below, and no link, can lead elsewhere on the way. */
 static int open_own_attr(int procfd, const char *name)
 {
     char self[64], path[128];
@@ -146,9 +147,8 @@ static int open_own_attr(int procfd, const char *name)
         return -errno;
     self[n] = '\0';
     (void)snprintf(path, sizeof(path), "%s/attr/%s", self, name);
-    _cleanup_close_ int fd =
-        sys_openat2(procfd, path, O_WRONLY, 0,
-                    RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS);
+    _cleanup_close_ int fd = sys_openat2(procfd, path, O_WRONLY, 0,
+                                         RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS);
     if (fd < 0)
         return fd;
     uint64_t magic = 0;

@@ -367,7 +367,7 @@ int seccomp_compile(const struct oci_seccomp *spec, struct seccomp_program *ret,
     if (r < 0)
         return r;
     r = profile_action(spec->default_action, spec->has_default_errno, spec->default_errno,
-                    &default_action, e);
+                       &default_action, e);
     if (r < 0)
         return r;
 

@@ -342,8 +342,8 @@ static int set_up(int sk, const struct move *m, const char *name, bool up)
     return r == 0 && up ? link_up(sk, link.index) : r;
 }
 
-/* The kernel moves first and renames then, so that a device whose move failed may be over there, by its old
- * name. What fails on the way back there is nobody left to tell. */
+/* The kernel moves first and renames then, so that a device whose move failed may be over there, by
+ * its old name. What fails on the way back there is nobody left to tell. */
 static void bring_back(const struct move *m)
 {
     struct link link;

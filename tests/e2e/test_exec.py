@@ -20,6 +20,8 @@ import fcntl
 import pytest
 
 from harness import (alive, libc, process, reap_orphans, v2_cgroup, wait_for, wait_output)
+from test_namespaces import USER, own_ids, users_store  # noqa: F401
+from test_seccomp import agent, notify  # noqa: F401
 from test_stdio import ConsoleSocket
 
 pytestmark = pytest.mark.nucleus_only
@@ -361,6 +363,19 @@ def test_the_container_s_seccomp_filter_holds(bundle, up, ex, tmp_path, nnp):
     for result in (ex("mkdir", "/tmp/x", check=False), ex(options=["-p", file], check=False)):
         assert result.rc == 1 and "not supported" in result.err, str(result)
     assert "Seccomp:\t2" in ex("cat", "/proc/self/status").out
+
+
+def test_seccomp_agent_gets_the_listener(nucleus, bundle, up, ex, agent, cid):  # noqa: F811
+    bundle.config["annotations"] = {"org.example.key": "value"}
+    notify(bundle, agent.path, listenerMetadata="some")
+    first = up()
+    result = ex("mkdir", "/tmp/x", check=False)
+    assert result.rc == 1 and "cross-device" in result.err.lower(), str(result)
+    state, _ = agent.states[1]
+    assert state["pid"] not in (0, first) and state["metadata"] == "some"
+    assert state["state"]["id"] == cid and state["state"]["pid"] == first
+    assert state["state"]["status"] == "running"
+    assert state["state"]["annotations"] == {"org.example.key": "value"}
 
 
 # ---- a process from a file
@@ -908,6 +923,30 @@ def test_it_belongs_to_somebody_else(nucleus, running, cid):
     result = nucleus.run("exec", cid, "true", check=False, user=1000, group=1000, extra_groups=[])
     assert result.rc == 255 and len(result.err.splitlines()) == 1, str(result)
     nucleus.state_dir.chmod(0o700)
+
+
+def test_rootless(users_store, bundle, cid, tmp_path):  # noqa: F811
+    """As the ordinary user whose container it is: one id, no cgroup, no groups."""
+    nucleus = users_store
+    own_ids(bundle)
+    bundle.process["oomScoreAdj"] = 500
+    nucleus.run_container(cid, bundle.sh(FOREVER), "-d", **USER)
+    first = nucleus.run("state", cid, **USER).json["pid"]
+
+    def call(*words, **more):
+        return nucleus.run("exec", *words, **USER, **more)
+
+    out = call(cid, "sh", "-c", "id -u; cat /proc/self/uid_map; readlink /proc/self/ns/user").out.split()
+    assert out == ["0", "0", "1000", "1", os.readlink(f"/proc/{first}/ns/user")]
+    assert call(cid, "sh", "-c", "exit 6", check=False).rc == 6
+    assert call(cid, "cat", "/proc/self/oom_score_adj").out == "500\n"
+    failed = call("-g", "5", cid, "true", check=False)
+    assert failed.rc == 255 and "setgroups" in failed.err, str(failed)
+    failed = call("--cgroup", "x", cid, "true", check=False)
+    assert failed.rc == 255 and "no cgroup" in failed.err, str(failed)
+    # Root may, too.
+    assert nucleus.run("exec", cid, "id", "-u").out == "0\n"
+    assert reaping(nucleus.spawn("delete", "-f", cid, **USER)).rc == 0
 
 
 def test_bundle_that_changed_meanwhile(nucleus, bundle, running, ex):

@@ -594,6 +594,18 @@ def test_inside_hostname(nucleus, bundle, cid):
     assert os.uname().nodename == host
 
 
+def test_inside_domainname(nucleus, bundle, cid):
+    bundle.config["domainname"] = "ark.example"
+    host = Path("/proc/sys/kernel/domainname").read_text()
+    assert inside(nucleus, cid, bundle, "cat /proc/sys/kernel/domainname") == "ark.example\n"
+    assert Path("/proc/sys/kernel/domainname").read_text() == host
+
+
+def test_inside_umask(nucleus, bundle, cid):
+    bundle.process["user"]["umask"] = 0o027
+    assert inside(nucleus, cid, bundle, "umask; touch /tmp/x; stat -c %a /tmp/x") == "0027\n640\n"
+
+
 def test_inside_pid_one_and_only_own_processes(nucleus, bundle, cid):
     out = inside(nucleus, cid, bundle, "echo $$; ls /proc | grep -c '^[0-9]'; cat /proc/1/comm;:")
     first, count, comm = out.split()

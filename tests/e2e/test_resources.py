@@ -133,8 +133,8 @@ def test_device_rules(nucleus, bundle, rules, opens):
 
 def test_a_node_made_inside_opens_no_more_than_the_rules_say(nucleus, bundle):
     with_kmsg(bundle)
-    bundle.sh("mknod /tmp/disk b 8 0 && mknod /tmp/log c 1 11 && echo made; "
-              "for d in disk log; do (exec 3<>/tmp/$d) && echo opened; done; true")
+    bundle.sh("mknod /dev/disk b 8 0 && mknod /dev/log c 1 11 && echo made; "
+              "for d in disk log; do (exec 3<>/dev/$d) && echo opened; done; true")
     result = nucleus.run_container(nucleus.new_id(), bundle)
     assert result.out.split() == ["made"], result
     assert result.err.count("Operation not permitted") == 2, result

@@ -430,6 +430,19 @@ def resize(master, rows, columns):
     fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
+def test_terminal_has_the_size_it_is_given(nucleus, bundle, cid, console):
+    bundle.process.update(terminal=True, consoleSize={"height": 33, "width": 77})
+    one = console()
+    nucleus.run_container(cid, bundle.sh(TALK), "-d", "--console-socket", one.path)
+    screen = Reader(os.dup(one.receive()))
+    wait_for(lambda: b"up" in screen.data)
+    talk(one.master, screen, "hello")
+    assert "got hello 33 77" in " ".join(screen.lines)
+    nucleus.delete(cid, "-f")
+    os.close(one.master)
+    screen.end()
+
+
 @pytest.mark.parametrize("first", ["run", "create"])
 def test_c16_own_terminal(nucleus, bundle, cid, console, tmp_path, first):
     """process.terminal: its master goes to the engine, at each restore a new one."""

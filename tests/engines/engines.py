@@ -116,6 +116,7 @@ class World:
             harness.mount("layers", f"/{top}", "overlay",
                           data=f"lowerdir=/{top},upperdir={upper},workdir={work}")
         self.empty("/run")
+        self.empty("/dev/shm", "mode=1777")
         os.mkdir("/run/lock", 0o1777)
         os.mkdir(f"{self.tmp}/tmp")
         os.chmod(f"{self.tmp}/tmp", 0o1777)
@@ -124,9 +125,9 @@ class World:
         tempfile.tempdir = None
 
     @staticmethod
-    def empty(directory):
+    def empty(directory, options="mode=0755"):
         os.makedirs(directory, exist_ok=True)
-        harness.mount("tmpfs", directory, "tmpfs", data="mode=0755")
+        harness.mount("tmpfs", directory, "tmpfs", data=options)
 
     @staticmethod
     def make_cgroup():
@@ -195,7 +196,8 @@ class Leftovers(harness.LeakCheck):
     SETTLE = 5.0 * PATIENCE  # conmon and the shims end on their own, after the container's removal
     # Of an engine: made on first use, emptied by none.
     KEPT_FILES = re.compile(r"/run/(containers|libpod|podman|crun|runc|nucleus|containerd|docker|netns|"
-                            r"engines-home|user|cni|dhclient|xtables\.lock|lock|docker\.(pid|sock))\b")
+                            r"engines-home|user|cni|xtables\.lock|lock|docker\.(pid|sock))\b|"
+                            r"/dev/shm/libpod_lock|/tmp/ctrd-checkpoint")  # containerd forgets it at a restore
     KEPT_CGROUPS = re.compile(r"/sys/fs/cgroup/(libpod_parent(/conmon)?|default|docker|nucleus|k8s\.io|"
                               r"machine\.slice|system\.slice|.*\.service|init\.scope)")
     KEPT_MOUNTS = {"/run/netns", "/run/docker/netns/default", "/var/lib/containers/storage/overlay",
@@ -348,6 +350,15 @@ class Terminal:
 
     def resize(self, rows, columns):
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def resized(self, rows, columns, pattern, timeout=20):
+        """Resizes until the other side shows it: a client may not listen yet when it first hears."""
+        self.resize(rows, columns)
+        end = time.monotonic() + timeout * PATIENCE
+        while not re.compile(pattern).search(self.seen):
+            assert time.monotonic() < end, f"no {pattern!r} from {self.argv}: {self.seen!r}"
+            self.popen.send_signal(signal.SIGWINCH)
+            self.more(0.2)
 
     def type(self, text):
         os.write(self.master, text.encode())

@@ -330,7 +330,7 @@ def test_limits_are_set_and_counted(containerd, name):
 def test_out_of_memory_is_an_event(containerd, name, tmp_path):
     events = engines.Daemon(tmp_path / "events", "ctr", "events")
     try:
-        containerd.run(name, "dd", "if=/dev/zero", "of=/dev/null", "bs=64m", "count=1", check=137,
+        containerd.run(name, "dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1", check=137,
                        options=["--memory-limit", "16777216"])
         wait_for(lambda: "/tasks/oom" in (tmp_path / "events").read_text())
     finally:

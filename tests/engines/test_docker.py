@@ -325,7 +325,7 @@ def test_build_from_scratch(docker, rootfs, name, tmp_path):
 def running(docker):
     """One container for the tests of exec."""
     name = engines.new_name()
-    docker.start(name, "-e", "FROM=container", BOX, *FOREVER)
+    docker.start(name, "-e", "FROM=container", BOX, "sleep", "1000")
     yield name
     docker.remove(name)
 
@@ -396,9 +396,7 @@ def test_resize_of_the_terminal_is_passed_on(docker):
     with docker.terminal("run", "--rm", "-it", "--network=none", BOX, "sh", "-c",
                          "trap 'stty size' WINCH; trap 'exit 7' INT; echo ready; while :; do sleep 0.1; done") as t:
         t.expect("ready")
-        t.resize(44, 111)
-        t.popen.send_signal(signal.SIGWINCH)
-        t.expect("44 111")
+        t.resized(44, 111, "44 111")
         t.type("\x03")
         assert t.wait() == 7
 
@@ -457,6 +455,6 @@ def test_limits_are_set_counted_and_updated(docker, name):
 @pytest.mark.controllers
 def test_out_of_memory_is_reported(docker, name):
     docker("run", "--name", name, "--network=none", "--memory", "16m", "--memory-swap", "16m", BOX, "dd",
-           "if=/dev/zero", "of=/dev/null", "bs=64m", "count=1", check=137)
+           "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1", check=137)
     wait_for(lambda: docker.inspect(name, "{{.State.OOMKilled}}") == "true")
     docker.remove(name)

@@ -378,7 +378,7 @@ def test_healthcheck(podman, name):
 def running(podman):
     """One container for the tests of exec."""
     name = engines.new_name()
-    podman.start(name, "-e", "FROM=container", BOX, *FOREVER)
+    podman.start(name, "-e", "FROM=container", BOX, "sleep", "1000")
     yield name
     podman.remove(name)
 
@@ -478,9 +478,7 @@ def test_resize_of_the_terminal_is_passed_on(podman):
     with podman.terminal("run", "--rm", "-it", "--network=none", BOX, "sh", "-c",
                          "trap 'stty size' WINCH; echo ready; while :; do sleep 0.1; done") as t:
         t.expect("ready")
-        t.resize(44, 111)
-        t.popen.send_signal(signal.SIGWINCH)
-        t.expect("44 111")
+        t.resized(44, 111, "44 111")
         t.type("\x03")
         t.wait()
 
@@ -607,6 +605,6 @@ def test_limits_are_set_counted_and_updated(podman, name):
 @pytest.mark.controllers
 def test_out_of_memory_is_reported(podman, name):
     podman("run", "--name", name, "--network=none", "--memory", "16m", "--memory-swap", "16m", BOX, "dd",
-           "if=/dev/zero", "of=/dev/null", "bs=64m", "count=1", check=137)
+           "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1", check=137)
     assert podman.inspect(name, "{{.State.OOMKilled}}") == "true"
     podman.remove(name)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 
-/* What the kernel says of network devices and their addresses, and what a schemata file of resctrl holds. */
+/* What the kernel says of network devices and their addresses, and what a schemata file of resctrl
+ * holds. */
 
 #include <stdint.h>
 #include <stdlib.h>

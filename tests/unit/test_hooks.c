@@ -113,9 +113,10 @@ static void test_nothing_else_is_inherited(void **state)
     (void)sigfillset(&all);
     (void)sigprocmask(SIG_BLOCK, &all, &before);
     mode_t mask = umask(077);
-    run_well(d, "env | sed 's/=.*//' | sort | tr '\\n' ' ' >$D/env; ls /proc/self/fd >$D/fds;"
-                "grep -E '^Sig(Ign|Blk)' /proc/self/status | tr -d '\\n\\t' >$D/signals;"
-                "umask >$D/umask; pwd >$D/cwd; cut -d' ' -f6 /proc/$$/stat >$D/sid; echo $$ >$D/pid");
+    run_well(d,
+             "env | sed 's/=.*//' | sort | tr '\\n' ' ' >$D/env; ls /proc/self/fd >$D/fds;"
+             "grep -E '^Sig(Ign|Blk)' /proc/self/status | tr -d '\\n\\t' >$D/signals;"
+             "umask >$D/umask; pwd >$D/cwd; cut -d' ' -f6 /proc/$$/stat >$D/sid; echo $$ >$D/pid");
     (void)umask(mask);
     (void)sigprocmask(SIG_SETMASK, &before, NULL);
     (void)signal(SIGPIPE, SIG_DFL);
@@ -137,7 +138,8 @@ static void test_without_args_and_env(void **state)
     const struct temp_dir *d = *state;
     char *path = str_printf("%s/hook", d->path), *out = str_printf("%s/out", d->path);
     char *script = str_printf("#!/bin/sh\necho \"$0 $#\" >%s\n"
-                              "/usr/bin/env | grep -vE '^(PWD|_|SHLVL)=' >>%s\nexit 0\n", out, out);
+                              "/usr/bin/env | grep -vE '^(PWD|_|SHLVL)=' >>%s\nexit 0\n",
+                              out, out);
     struct oci_hook hook = {.path = path};
     struct error e = {0};
 
@@ -208,8 +210,8 @@ static void test_what_it_printed(void **state)
     run_badly(d, "exit 255", 0, ECHILD, "it ended with status 255");
     run_badly(d, "printf '\\033[2Jx\\n\\n'; exit 1", 0, ECHILD, "status 1: \\x1b[2Jx");
     /* More than is kept, and more than a pipe holds: the end of it, from a line's beginning. */
-    run_badly(d, "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; exit 5", 0, ECHILD,
-              "line 19998; line 19999");
+    run_badly(d, "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; exit 5", 0,
+              ECHILD, "line 19998; line 19999");
     run_badly(d, "head -c 300000 /dev/zero | tr '\\0' x; exit 6", 0, ECHILD, "status 6: xxxx");
 }
 

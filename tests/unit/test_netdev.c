@@ -69,9 +69,10 @@ struct address_row {
 
 static void address_message(struct bytes *b, const struct address_row *row, uint16_t flags)
 {
-    struct ifaddrmsg info = {
-        .ifa_family = row->family, .ifa_prefixlen = 24, .ifa_scope = row->scope,
-        .ifa_index = row->index};
+    struct ifaddrmsg info = {.ifa_family = row->family,
+                             .ifa_prefixlen = 24,
+                             .ifa_scope = row->scope,
+                             .ifa_index = row->index};
     uint8_t raw[16] = {0};
     size_t at = begin_message(b, RTM_NEWADDR, flags, &info, sizeof(info));
 
@@ -93,8 +94,8 @@ static void test_which_addresses_are_kept(void **state)
 {
     static const struct address_row rows[] = {
         {AF_INET, RT_SCOPE_UNIVERSE, 7, IFA_F_PERMANENT, "192.0.2.1"},
-        {AF_INET, RT_SCOPE_UNIVERSE, 8, IFA_F_PERMANENT, "192.0.2.2"},  /* another device's */
-        {AF_INET, RT_SCOPE_UNIVERSE, 7, 0, "192.0.2.3"},                /* by DHCP */
+        {AF_INET, RT_SCOPE_UNIVERSE, 8, IFA_F_PERMANENT, "192.0.2.2"}, /* another device's */
+        {AF_INET, RT_SCOPE_UNIVERSE, 7, 0, "192.0.2.3"},               /* by DHCP */
         {AF_INET, RT_SCOPE_HOST, 7, IFA_F_PERMANENT, "127.0.0.2"},
         {AF_INET6, RT_SCOPE_LINK, 7, IFA_F_PERMANENT, "fe80::1"},
         {AF_INET6, RT_SCOPE_UNIVERSE, 7, IFA_F_PERMANENT | IFA_F_NOPREFIXROUTE, "2001:db8::1"},
@@ -268,9 +269,8 @@ static int make_veth(const char *name, const char *peer)
 static int give_address(const char *name, int family, const char *address, uint8_t prefix,
                         uint32_t lifetime)
 {
-    struct ifaddrmsg info = {.ifa_family = (uint8_t)family,
-                             .ifa_prefixlen = prefix,
-                             .ifa_index = if_nametoindex(name)};
+    struct ifaddrmsg info = {
+        .ifa_family = (uint8_t)family, .ifa_prefixlen = prefix, .ifa_index = if_nametoindex(name)};
     struct ifa_cacheinfo life = {.ifa_prefered = lifetime, .ifa_valid = lifetime};
     uint32_t flags = IFA_F_NODAD;
     struct netlink_request q;
@@ -430,8 +430,8 @@ static int name_is_taken(const struct two *t)
 
 static int refused(const struct two *t)
 {
-    static const char *const names[] = {"",   "a/b", "x:1", ".",    "..",
-                                        "a b", "name-of-16-byte", "%d%d", "a%s"};
+    static const char *const names[] = {"",     "a/b", "x:1", ".", "..", "a b", "name-of-16-byte",
+                                        "%d%d", "a%s"};
 
     if (netdev_move("nothing", NULL, t->container) != -ENODEV)
         return 1;
@@ -454,12 +454,13 @@ static int refused(const struct two *t)
 static int brought_back(const struct two *t)
 {
     if (setns(t->container, CLONE_NEWNET) < 0 ||
-        file_write_at(AT_FDCWD, "/proc/sys/net/ipv6/conf/default/"
-                                "disable_ipv6", "1") < 0 ||
+        file_write_at(AT_FDCWD,
+                      "/proc/sys/net/ipv6/conf/default/"
+                      "disable_ipv6",
+                      "1") < 0 ||
         setns(t->host, CLONE_NEWNET) < 0)
         return 1;
-    if (make_veth("veth7", "peer7") < 0 ||
-        give_address("veth7", AF_INET, "192.0.2.1", 24, 0) < 0 ||
+    if (make_veth("veth7", "peer7") < 0 || give_address("veth7", AF_INET, "192.0.2.1", 24, 0) < 0 ||
         give_address("veth7", AF_INET6, "2001:db8::7", 64, 0) < 0)
         return 2;
     if (netdev_move("veth7", "eth0", t->container) >= 0)

@@ -23,8 +23,8 @@ struct report {
     char status[8192]; /* /proc/self/status, "" when it did not get there */
 };
 
-/* Runs security_apply_credentials() in a child. `prepare` (may be NULL) comes before. `exec`: the status is
- * that of a program executed afterwards. */
+/* Runs security_apply_credentials() in a child. `prepare` (may be NULL) comes before. `exec`: the
+ * status is that of a program executed afterwards. */
 static struct report *apply_in_child(const struct security_plan *plan, void (*prepare)(void),
                                      bool exec)
 {
@@ -361,10 +361,16 @@ static void test_plan_leaves_out_what_cannot_be_granted(void **state)
         {{.permitted = BIT(CAP_KILL), .inheritable = BIT(CAP_KILL), .ambient = BIT(CAP_KILL)},
          {.permitted = BIT(CAP_KILL)}},
         /* nothing to leave out */
-        {{.bounding = BIT(CAP_KILL), .permitted = BIT(CAP_KILL), .effective = BIT(CAP_KILL),
-          .inheritable = BIT(CAP_KILL), .ambient = BIT(CAP_KILL)},
-         {.bounding = BIT(CAP_KILL), .permitted = BIT(CAP_KILL), .effective = BIT(CAP_KILL),
-          .inheritable = BIT(CAP_KILL), .ambient = BIT(CAP_KILL)}},
+        {{.bounding = BIT(CAP_KILL),
+          .permitted = BIT(CAP_KILL),
+          .effective = BIT(CAP_KILL),
+          .inheritable = BIT(CAP_KILL),
+          .ambient = BIT(CAP_KILL)},
+         {.bounding = BIT(CAP_KILL),
+          .permitted = BIT(CAP_KILL),
+          .effective = BIT(CAP_KILL),
+          .inheritable = BIT(CAP_KILL),
+          .ambient = BIT(CAP_KILL)}},
     };
 
     (void)state;
@@ -386,7 +392,8 @@ static void test_plan_grants_no_more_than_the_runtime_has(void **state)
 
     (void)state;
     security_plan_grant(&plan, false);
-    assert_true(plan.caps.bounding == own && plan.caps.permitted == own && plan.caps.ambient == own);
+    assert_true(plan.caps.bounding == own && plan.caps.permitted == own &&
+                plan.caps.ambient == own);
     security_plan_grant(&kept, true);
     assert_true(kept.caps.effective == UINT64_MAX);
 }

@@ -11,8 +11,8 @@
 #include "security/security.h"
 #include "sys/fs.h"
 
-/* AppArmor profiles and SELinux labels, on a host that may have neither: what is asked of a host, and
- * which file is written to. */
+/* AppArmor profiles and SELinux labels, on a host that may have neither: what is asked of a host,
+ * and which file is written to. */
 
 static char *text(const char *s)
 {
@@ -132,8 +132,8 @@ static int apart(int (*test)(const struct temp_dir *), const struct temp_dir *d)
     return WEXITSTATUS(status);
 }
 
-/* The kernel's own file is reached: without SELinux it says EINVAL, and knows of no apparmor/exec. With
- * SELinux it knows no such label. */
+/* The kernel's own file is reached: without SELinux it says EINVAL, and knows of no apparmor/exec.
+ * With SELinux it knows no such label. */
 static int reaches_the_kernel(const struct temp_dir *d)
 {
     enum security_step step = 0;
@@ -182,7 +182,8 @@ static void test_a_fake_procfs_is_not_written_to(void **state)
     assert_int_equal(apart(fake_procfs, d), 0);
 }
 
-/* Another file mounted over the right one, in the procfs that is used (CVE-2023-28642, CVE-2025-52881). */
+/* Another file mounted over the right one, in the procfs that is used (CVE-2023-28642,
+ * CVE-2025-52881). */
 static int covered_file(const struct temp_dir *d)
 {
     enum security_step step = 0;

@@ -63,8 +63,8 @@ static void test_flags(void **state)
     (void)state;
     assert_int_equal(flags_of(&spec), SECCOMP_FILTER_FLAG_NEW_LISTENER);
     spec.flags = SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
-    assert_int_equal(flags_of(&spec), SECCOMP_FILTER_FLAG_NEW_LISTENER |
-                                          SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
+    assert_int_equal(flags_of(&spec),
+                     SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
     spec.flags = SECCOMP_FILTER_FLAG_TSYNC;
     assert_int_equal(flags_of(&spec), SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_TSYNC |
                                           SECCOMP_FILTER_FLAG_TSYNC_ESRCH);
@@ -185,9 +185,9 @@ static void notified_at(enum security_stage stage, bool no_new_privileges)
         if (no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
             _exit(11);
         for (int other = SECURITY_EARLY; other <= SECURITY_LAST; other++)
-            if (other != (int)stage && (security_load_filter(&plan, (enum security_stage)other,
-                                                             &listener, &step) < 0 ||
-                                        listener != -EBADF))
+            if (other != (int)stage &&
+                (security_load_filter(&plan, (enum security_stage)other, &listener, &step) < 0 ||
+                 listener != -EBADF))
                 _exit(12);
         if (security_load_filter(&plan, stage, &listener, &step) < 0 || listener < 0)
             _exit(13);
@@ -263,7 +263,8 @@ static void test_what_the_agent_gets(void **state)
     assert_int_equal(read(pipes[0], &c, 1), 1);
     assert_int_equal(c, '!');
     assert_int_equal(read(peer, text, sizeof(text)), 0);
-    (void)close(fd), (void)close(peer), (void)close(sk), (void)close(pipes[0]), (void)close(pipes[1]);
+    (void)close(fd), (void)close(peer), (void)close(sk), (void)close(pipes[0]),
+        (void)close(pipes[1]);
     free(path);
 }
 

@@ -657,7 +657,8 @@ static char loads_at(const struct security_plan *plan, enum security_stage stage
     return "nye?"[WEXITSTATUS(status)];
 }
 
-/* Without no_new_privileges the filter goes in while CAP_SYS_ADMIN is still there, with it at the very end. */
+/* Without no_new_privileges the filter goes in while CAP_SYS_ADMIN is still there, with it at the
+ * very end. */
 static void test_each_filter_has_its_stage(void **state)
 {
     struct oci_seccomp_rule rule = {.names = names("mkdir", NULL),

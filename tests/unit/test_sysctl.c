@@ -49,8 +49,8 @@ static void test_paths(void **state)
 static void test_paths_that_lead_elsewhere(void **state)
 {
     /* "net/../kernel/panic" and its like, in the notation of keys */
-    static const char *const keys[] = {"net.//.kernel.panic", "net./.ipv4", "net..ipv4", ".net",
-                                       "net.",                "",           "//.sys",    "net.//"};
+    static const char *const keys[] = {
+        "net.//.kernel.panic", "net./.ipv4", "net..ipv4", ".net", "net.", "", "//.sys", "net.//"};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {

@@ -102,7 +102,7 @@ def test_scopes_of_systemd(tmp_path):
         systemctl start user@1000
         try user as_user env NUCLEUS_TEST_SYSTEMD=user {program}
         try namespace as_user env NUCLEUS_TEST_SYSTEMD=user unshare -Ur {program}"""
-    rc, out, err = guest(tmp_path, "sh", "-c", script, flavour=["--systemd"])
+    rc, out, err = guest(tmp_path, "sh", "-c", script, flavour=["--systemd"], seconds=900)
     for label in ("system", "user", "namespace"):
         assert f"{label} passed" in out.splitlines(), out + err
 
@@ -171,7 +171,7 @@ def test_containers_in_scopes_of_systemd(tmp_path, who, wanted):
         export XDG_RUNTIME_DIR=/run/user/1000
         unset NUCLEUS NUCLEUS_VM_LOG
         exec setpriv --reuid 1000 --regid 1000 --clear-groups ./guest-systemd /tmp/nucleus"""
-    rc, out, err = guest(tmp_path, "sh", "-c", script, flavour=["--systemd"], seconds=600)
+    rc, out, err = guest(tmp_path, "sh", "-c", script, flavour=["--systemd"], seconds=900)
     facts = facts_of(out)
     assert rc == 0, out + err
     said = {name: facts.pop(name, "") for name in ("twice", "no unit", "no value", "no property")}
@@ -199,3 +199,29 @@ def test_apparmor(tmp_path):
     unknown = [line for line in lines if line.startswith("unknown:")]
     assert len(unknown) == 1 and "'no-such-profile'" in unknown[0] and "no profile" in unknown[0]
     assert "left: " in lines
+
+
+def suite(tmp_path, *arguments, seconds=900, **variables):
+    """Tests of tests/e2e in the guest, with the host's build."""
+    env = [f"{k}={v}" for k, v in {"NUCLEUS": NUCLEUS, "NUCLEUS_TEST_PROGRAMS": BUILD,
+                                   "PYTHONDONTWRITEBYTECODE": 1, **variables}.items()]
+    return guest(tmp_path, "env", *env, "/usr/bin/python3", "-m", "pytest", "-q", "-p",
+                 "no:cacheprovider", *arguments, seconds=seconds)
+
+
+def test_thousand_cycles_leave_nothing_behind(tmp_path):
+    rc, out, err = suite(tmp_path, "tests/e2e/test_cycles.py")
+    assert rc == 0 and re.search(r"^1 passed", out, re.M), out + err
+
+
+# What a stock kernel, pure cgroup v2 or the distribution's CRIU could make different.
+EVERYWHERE = ("joined_by_path or time_namespace or several_ranges or rootless or cgroup or pause or "
+              "device or tmpcopyup or recursive_option_that_sets or hooks_are_those or "
+              "inside_capabilities or inside_seccomp or s5_s16 or order_and_state")
+
+
+def test_the_suite_on_a_stock_kernel(tmp_path):
+    rc, out, err = suite(tmp_path, "tests/e2e/test_lifecycle.py", "tests/e2e/test_namespaces.py",
+                         "tests/e2e/test_mounts.py", "tests/e2e/test_hooks.py",
+                         "tests/e2e/test_commands.py", "-k", EVERYWHERE)
+    assert rc == 0 and re.search(r"[0-9]+ passed", out), out + err
