@@ -108,10 +108,14 @@ bool cgroup_limits_empty(const struct cgroup_limits *l);
 int cgroup_read_limits(const char *path, struct cgroup_limits *ret, struct error *e);
 
 /* Writes the limits that are set into a cgroup's files (restore, C13), by cgroup_write_all()
- * (cgroup/write.h), which enables controllers and reads back. What is the kernel's default anyway ("max" of
- * cpu.max, weight 100) is written where there is a file and asks for no controller. */
+ * (cgroup/write.h), which enables controllers and reads back. What is the kernel's default anyway
+ * ("max" of cpu.max, weight 100) is written where there is a file and asks for no controller. */
 int cgroup_write_limits(const struct cgroup_host *host, const char *path,
                         const struct cgroup_limits *l, struct error *e);
+
+struct cgroup_writes;
+/* The same as data (cgroup/write.h), for the systemd driver. */
+void cgroup_plan_limits(const struct cgroup_limits *l, struct cgroup_writes *ret);
 
 /* The parsers of single files, for tests and fuzzing. Each takes the file's text, with or without
  * the newline at the end. -EINVAL, -ERANGE; events: -ENOENT where the key is not there; io.max:

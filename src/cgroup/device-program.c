@@ -69,8 +69,8 @@ static void emit_return(struct program *p, bool allow)
     emit(p, EXIT);
 }
 
-/* access_type is the access in the upper and the type in the lower 16 bits. The access bits of BPF are not
- * OCI's. */
+/* access_type is the access in the upper and the type in the lower 16 bits. BPF's access bits are not
+ * those of OCI. */
 static void emit_start(struct program *p)
 {
     emit(p, LOAD(OPEN, access_type));
@@ -117,8 +117,8 @@ static void emit_verdict(struct program *p, const struct oci_device_rule *r)
     emit_return(p, r->allow);
 }
 
-/* One jump for all that is compared: the verifier keeps each jump that may go both ways in mind until it
- * is at the end. */
+/* One jump for all that is compared: the verifier keeps each jump that may go both ways in mind until
+ * it is at the end. */
 static void emit_rule(struct program *p, const struct oci_device_rule *r)
 {
     const struct {

@@ -325,18 +325,23 @@ static void plan_cpu(struct cgroup_writes *p, const struct cgroup_limits *l)
     cgroup_writes_add(p, "cpu.max", strbuf_take(&b))->optional = no_quota;
 }
 
+void cgroup_plan_limits(const struct cgroup_limits *l, struct cgroup_writes *ret)
+{
+    plan_number(ret, "memory.max", l->memory_bytes, false);
+    plan_number(ret, "memory.high", l->memory_high, false);
+    plan_number(ret, "memory.swap.max", l->memory_swap_max, false);
+    plan_cpu(ret, l);
+    plan_number(ret, "cpu.weight", l->cpu_weight, l->cpu_weight == CPU_WEIGHT_DEFAULT);
+    plan_number(ret, "pids.max", l->pids_max, false);
+    for (size_t i = 0; i < l->n_io; i++)
+        plan_io(ret, &l->io[i]);
+}
+
 int cgroup_write_limits(const struct cgroup_host *host, const char *path,
                         const struct cgroup_limits *l, struct error *e)
 {
     _cleanup_writes_ struct cgroup_writes w = {0};
 
-    plan_number(&w, "memory.max", l->memory_bytes, false);
-    plan_number(&w, "memory.high", l->memory_high, false);
-    plan_number(&w, "memory.swap.max", l->memory_swap_max, false);
-    plan_cpu(&w, l);
-    plan_number(&w, "cpu.weight", l->cpu_weight, l->cpu_weight == CPU_WEIGHT_DEFAULT);
-    plan_number(&w, "pids.max", l->pids_max, false);
-    for (size_t i = 0; i < l->n_io; i++)
-        plan_io(&w, &l->io[i]);
+    cgroup_plan_limits(l, &w);
     return cgroup_write_all(host, path, &w, e);
 }

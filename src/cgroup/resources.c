@@ -170,8 +170,8 @@ static int plan_cpu(const struct oci_cpu *c, struct cgroup_writes *w, struct err
 
 /* --- io ------------------------------------------------------------------------------------ */
 
-/* blkio.weight of v1 (10 to 1000) stretched to io.weight (1 to 10000), as runc and crun do. bfq's own file
- * has the old range. */
+/* blkio.weight of v1 (10 to 1000) stretched to io.weight (1 to 10000), as runc and crun do. bfq's own
+ * file has the old range. */
 static uint64_t io_weight(uint64_t weight)
 {
     return weight <= IO_WEIGHT_MIN ? 1 : 1 + (weight - IO_WEIGHT_MIN) * 9999 / 990;

@@ -8,8 +8,9 @@
 #include "cgroup/write.h"
 #include "oci/resources.h"
 
-/* linux.resources in the terms of cgroup v2. OCI's numbers are those of v1, and are converted as runc and
- * crun convert them (docs/cgroup.md has the table). Devices are not among these: cgroup/devices.h. */
+/* linux.resources in the terms of cgroup v2. OCI's numbers are those of v1, and are converted as runc
+ * and crun convert them (docs/cgroup.md has the table). Devices are not among these: see
+ * cgroup/devices.h. */
 
 /* What is to be written, in order, `unified` last so that it wins. Looks at nothing but `r`. What
  * can't be said in cgroup v2 (swappiness, disableOOMKiller) is ERROR_UNSUPPORTED, what contradicts

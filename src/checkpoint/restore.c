@@ -95,6 +95,19 @@ static void take_back_tmp(struct restore *r)
     r->tmp_made = false;
 }
 
+/* What systemd was told when it made the scope it would write again at its next reload. */
+static int tell_systemd(struct restore *r, struct error *e)
+{
+    _cleanup_systemd_properties_ struct cgroup_systemd_properties properties = {0};
+    _cleanup_writes_ struct cgroup_writes limits = {0};
+
+    cgroup_plan_limits(&r->metadata.limits, &limits);
+    int ret = cgroup_systemd_add_limits(&properties, &limits, r->cgroup.path, e);
+    if (ret < 0 || properties.n == 0)
+        return ret;
+    return cgroup_systemd_set(r->cgroup.unit.name, container_systemd_is_users(), &properties, e);
+}
+
 /* The bundle's limits, then those of the moment of the checkpoint (`update` may have changed them), C13. */
 static int make_cgroup(struct restore *r, struct error *e)
 {
@@ -107,6 +120,8 @@ static int make_cgroup(struct restore *r, struct error *e)
     r->plan.cgroup_path = r->cgroup.path;
     if (ret == 0)
         ret = cgroup_apply_resources(&r->cgroup.host, r->cgroup.path, &r->spec->resources, e);
+    if (ret == 0 && r->has_metadata && r->metadata.has_limits && r->cgroup.systemd)
+        ret = tell_systemd(r, e);
     if (ret == 0 && r->has_metadata && r->metadata.has_limits)
         ret = cgroup_write_limits(&r->cgroup.host, r->cgroup.path, &r->metadata.limits, e);
     return ret;

@@ -80,6 +80,11 @@ int channel_failed(const struct program_message *m, struct error *e)
         return error_set(e, ERROR_PROGRAM, ENOENT, m->step, subject,
                          "check process.args and PATH in process.env",
                          "executable file not found in $PATH");
+    if (m->errnum == EPERM && streq(m->step, PROGRAM_STEP_LIMIT))
+        return error_set(e, ERROR_PERMISSION, EPERM, m->step, subject,
+                         "ask for no more than the caller's own hard limit (ulimit -H), or run nucleus with "
+                         "CAP_SYS_RESOURCE",
+                         NULL);
     return error_set(e, streq(m->step, PROGRAM_STEP_RUN) ? ERROR_PROGRAM : ERROR_SYSTEM, m->errnum, m->step, subject, NULL, m->why[0] ? "%s" : NULL,
                      m->why);
 }

@@ -29,10 +29,15 @@ void container_cgroup_done(struct container_cgroup *c)
     c->fd = fd_close(c->fd);
 }
 
+bool container_systemd_is_users(void)
+{
+    return geteuid() != 0 || !sys_in_initial_user_namespace();
+}
+
 int container_cgroup_plan(struct container_cgroup *c, const struct oci_spec *spec, const char *id,
                           enum cgroup_need need, bool systemd, struct error *e)
 {
-    c->unlimited_caller = geteuid() == 0 && sys_in_initial_user_namespace();
+    c->unlimited_caller = !container_systemd_is_users();
     c->may_go_without =
         need == CGROUP_NEED_NONE || (need == CGROUP_NEED_AUTO && !c->unlimited_caller);
     int r = cgroup_host_probe(AT_FDCWD, &c->host, e);
@@ -51,7 +56,12 @@ static bool wants_limits(const struct oci_spec *spec)
     const struct oci_resources *r = &spec->resources;
     _cleanup_(cgroup_writes_done) struct cgroup_writes writes = {0};
 
-    return cgroup_plan_resources(r, &writes, NULL) < 0 || writes.n > 0;
+    if (cgroup_plan_resources(r, &writes, NULL) < 0)
+        return true;
+    for (size_t i = 0; i < writes.n; i++)
+        if (!writes.list[i].optional)
+            return true;
+    return false;
 }
 
 static bool not_allowed(int r)
@@ -208,7 +218,7 @@ int container_cgroup_remove(const char *path, const char *systemd_unit, struct e
     int r = path ? cgroup_kill(path, CONTAINER_KILL_TIMEOUT_MS, e) : 0;
 
     if (r == 0 && systemd_unit)
-        r = cgroup_systemd_stop(systemd_unit, geteuid() != 0 || !sys_in_initial_user_namespace(), e);
+        r = cgroup_systemd_stop(systemd_unit, container_systemd_is_users(), e);
     if (r < 0 || !path)
         return r;
     r = cgroup_host_probe(AT_FDCWD, &host, e);

@@ -68,5 +68,8 @@ int container_cgroup_limit_devices(const struct container_cgroup *c, const struc
 /* Kills what is in it and removes it, if it was made. */
 void container_cgroup_undo(struct container_cgroup *c);
 
+/* Whether the units of this caller are those of its user's manager, not the system's. */
+bool container_systemd_is_users(void);
+
 /* The same for a container by its record: path, unit, or both may be NULL. */
 int container_cgroup_remove(const char *path, const char *systemd_unit, struct error *e);

@@ -197,6 +197,18 @@ static int run_hooks(const struct store *store, const struct state *s, enum oci_
     return hooks_run(kind, &spec->hooks[kind], state, s->bundle_path ? s->bundle_path : "/", e);
 }
 
+/* A regular file in a FIFO's place would take the word to start, or hold news, for nobody. */
+static int check_fifo(int fd, const char *name, struct error *e)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode))
+        return 0;
+    return error_set(e, ERROR_STATE, EINVAL, "open FIFO", name,
+                     "delete the container: somebody has changed the state directory",
+                     "something else is in its place");
+}
+
 /* Hooks lie on the way to execve, or behind it: *ret_fd is where the container's first process tells of
  * them, -EBADF where there are none. */
 static int open_report(const struct store *store, const struct state *s, int *ret_fd, struct error *e)
@@ -206,7 +218,7 @@ static int open_report(const struct store *store, const struct state *s, int *re
     *ret_fd = openat(store->dirfd, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
     if (*ret_fd < 0 && errno != ENOENT)
         return error_set(e, ERROR_STATE, errno, "open FIFO", name, NULL, NULL);
-    return 0;
+    return *ret_fd < 0 ? 0 : check_fifo(*ret_fd, name, e);
 }
 
 /* startContainer and poststart; when one fails the container is ended (runtime.md, "Lifecycle"). */
@@ -253,6 +265,9 @@ int container_start(const struct store *store, const char *ref, struct error *e)
     (void)waits_for_start(store, s, &fd);
     if (fd < 0)
         return error_set(e, ERROR_STATE, errno, "open FIFO", fifo, NULL, NULL);
+    r = check_fifo(fd, fifo, e);
+    if (r < 0)
+        return r;
     if (write(fd, "S", 1) != 1)
         return error_set(e, ERROR_SYSTEM, errno, "let container run", s->id, NULL, NULL);
     (void)unlinkat(store->dirfd, fifo, 0);
@@ -261,6 +276,8 @@ int container_start(const struct store *store, const char *ref, struct error *e)
     s->status = STATE_RUNNING;
     s->started_at = (uint64_t)time(NULL);
     r = store_save(store, s, e);
+    /* Hooks may take as long as they like, and a container that hangs in one must be killed all the same. */
+    state_lock_done(&lock);
     return r < 0 ? r : finish_start(store, s, report_fd, e);
 }
 
@@ -331,6 +348,12 @@ static int tear_down(const struct store *store, const struct state *s, struct er
         int r = container_cgroup_remove(s->cgroup_path, s->systemd_unit, e);
         if (r < 0)
             return r;
+    }
+    /* The first process of a pid namespace ends last: not before those that `exec` added and whose parents,
+     * outside, have not waited for them. Nothing of it runs any more once the cgroup is gone. */
+    if (live.running && s->cgroup_path && !anothers) {
+        (void)sys_pidfd_wait(live.pidfd, CONTAINER_ZOMBIE_TIMEOUT_MS);
+        return 0;
     }
     if (live.running && sys_pidfd_wait(live.pidfd, CONTAINER_KILL_TIMEOUT_MS) < 0)
         return error_set(e, ERROR_SYSTEM, ETIMEDOUT, "kill container", s->id,

@@ -15,6 +15,8 @@
 
 /* How long a kill may take until every process is gone; the kernel's part, not the program's. */
 #define CONTAINER_KILL_TIMEOUT_MS 10000
+/* How long a dead first process is waited for that zombies elsewhere keep from vanishing. */
+#define CONTAINER_ZOMBIE_TIMEOUT_MS 1000
 
 struct container_create_options {
     const char *id;

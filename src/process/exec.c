@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/path.h"
+#include "cgroup/systemd.h"
 #include "process/bundle.h"
 #include "process/channel.h"
 #include "process/console.h"
@@ -44,6 +45,7 @@ struct exec {
     int procfd;
     struct container_process process;
     bool pid_file_made;
+    bool attach; /* systemd moves it into the cgroup */
 };
 
 static void exec_done(struct exec *x)
@@ -279,16 +281,41 @@ static int plan(struct exec *x, struct error *e)
 
 /* ---- the process ---- */
 
+static void let_go_of_lock(void *arg)
+{
+    struct exec *x = arg;
+
+    log_debug("container '%s' is slow to take a process; its lock is released", x->container->id);
+    state_lock_done(&x->lock);
+}
+
+/* Another way in, after the kernel has refused to have it born in the cgroup. */
+static int join_elsewhere(struct exec *x, int refused, struct error *why, struct error *e)
+{
+    int r = 0;
+
+    if (refused == -EBUSY && !x->o->cgroup) {
+        r = use_cgroup_of_first_process(x, e);
+    } else if (refused == -EACCES && x->container->systemd_unit) {
+        /* A user whose session is in another branch than the user's manager may move nothing from
+         * here to there (cgroups(7), "Cgroups delegation"); the manager can have it done. */
+        x->attach = true;
+        x->spawn.cgroup_fd = fd_close(x->spawn.cgroup_fd);
+    } else {
+        error_move(e, why);
+        return refused;
+    }
+    error_done(why);
+    return r < 0 ? r : join_spawn(&x->spawn, &x->process.pid, &x->process.pidfd, e);
+}
+
 static int join(struct exec *x, struct error *e)
 {
     struct error why = {0};
     int r = join_spawn(&x->spawn, &x->process.pid, &x->process.pidfd, &why);
 
-    if (r == -EBUSY && x->spawn.cgroup_fd >= 0 && !x->o->cgroup) {
-        error_done(&why);
-        r = use_cgroup_of_first_process(x, e);
-        return r < 0 ? r : join_spawn(&x->spawn, &x->process.pid, &x->process.pidfd, e);
-    }
+    if (r < 0 && x->spawn.cgroup_fd >= 0)
+        return join_elsewhere(x, r, &why, e);
     if (r < 0)
         error_move(e, &why);
     return r;
@@ -326,7 +353,17 @@ static int spawn(struct exec *x, struct error *e)
     x->spawn.id = x->container->id;
     x->spawn.run = exec_run;
     x->spawn.arg = &x->plan;
+    x->spawn.slow = let_go_of_lock;
+    x->spawn.patience_ms = PATIENCE_MS;
+    x->spawn.slow_arg = x;
     return join_with_oom_score(x, e);
+}
+
+static int attach(struct exec *x, struct error *e)
+{
+    _cleanup_free_ char *below = x->o->cgroup ? path_join("/", x->o->cgroup) : NULL;
+
+    return cgroup_systemd_attach(x->container->systemd_unit, true, below, x->process.pid, e);
 }
 
 static int take_console(void *arg, int master, struct error *e)
@@ -352,14 +389,6 @@ static int pass_listener(void *arg, int listener, struct error *e)
     return seccomp_notify_agent(x->spec->seccomp, fd, x->process.pid, state, e);
 }
 
-static void let_go_of_lock(void *arg)
-{
-    struct exec *x = arg;
-
-    log_debug("container '%s' is slow to take a process; its lock is released", x->container->id);
-    state_lock_done(&x->lock);
-}
-
 static int set_up(struct exec *x, struct error *e)
 {
     const struct channel_handler handler = {
@@ -369,7 +398,10 @@ static int set_up(struct exec *x, struct error *e)
         .patience_ms = PATIENCE_MS,
         .arg = x,
     };
-    int r = channel_say(x->spawn.sync[0], PROGRAM_GO, x->container->id, e);
+    int r = x->attach ? attach(x, e) : 0;
+
+    if (r == 0)
+        r = channel_say(x->spawn.sync[0], PROGRAM_GO, x->container->id, e);
 
     if (r == 0)
         r = channel_await_ready(x->spawn.sync[0], x->container->id, &handler, e);

@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -144,6 +145,10 @@ static void join_all(const struct namespace_set *set, const struct program_plan 
 {
     bool joined[_OCI_NS_MAX] = {false};
 
+    /* Behind it they could no longer be given up where that user namespace denies setgroups(2), and whoever
+     * owns it would have the host's groups in what runs there. An ordinary user may not, here or there. */
+    if (set->fd[OCI_NS_USER] >= 0 && syscall(SYS_setgroups, 0, NULL) < 0 && errno != EPERM)
+        between_failed(channel, "drop additional groups", NULL);
     for (int round = 0; round < 2; round++)
         for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
             enum oci_namespace_type type = order[i];
@@ -180,7 +185,10 @@ static int await_spawned(struct join_plan *plan, pid_t *ret_pid, int *ret_pidfd,
 {
     struct program_message m;
     int fd = -EBADF;
-    int r = channel_hear(plan->sync[0], plan->id, &m, &fd, e);
+    /* What it said is there by now. One that was killed may have left a process that holds the other end, and
+     * waits for this one. */
+    int r = channel_await_news(plan->sync[0], 0) ? channel_hear(plan->sync[0], plan->id, &m, &fd, e)
+                                                 : 0;
 
     if (r < 0)
         return r;
@@ -224,6 +232,9 @@ int join_spawn(struct join_plan *plan, pid_t *ret_pid, int *ret_pidfd, struct er
         plan->sync[1] = fd_close(plan->sync[1]);
         return 0;
     }
+    /* A cgroup that the container has frozen freezes what is born in it. */
+    if (plan->slow && sys_pidfd_wait(between, plan->patience_ms) == -ETIMEDOUT)
+        plan->slow(plan->slow_arg);
     /* The real process has the other end, too, by now or never. */
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         ;

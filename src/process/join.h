@@ -39,6 +39,9 @@ struct join_plan {
     const char *id;          /* the container's, for errors */
     _noreturn_ void (*run)(const void *arg); /* the process itself */
     const void *arg;
+    void (*slow)(void *arg); /* NULL: none; when it takes longer than patience_ms */
+    int patience_ms;
+    void *slow_arg;
 };
 
 /* Makes a child of the caller that runs plan->run in new and joined namespaces. A process can't enter a

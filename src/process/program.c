@@ -20,6 +20,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "oci/names.h"
 #include "sys/fs.h"
 
 static void find_candidates(struct program_plan *plan)
@@ -291,7 +292,7 @@ static void set_limits(const struct program_plan *plan)
         const struct oci_rlimit *l = &plan->rlimits[i];
         struct rlimit rl = {.rlim_cur = l->soft, .rlim_max = l->hard};
         if (setrlimit((__rlimit_resource_t)l->resource, &rl) < 0)
-            program_fail(plan, errno, "set resource limit", "process.rlimits");
+            program_fail(plan, errno, PROGRAM_STEP_LIMIT, oci_rlimit_name(l->resource));
     }
 }
 

@@ -66,6 +66,8 @@ struct program_message {
 /* The steps of PROGRAM_FAILED that are about the program itself. */
 #define PROGRAM_STEP_FIND "find in $PATH of the container"
 #define PROGRAM_STEP_RUN "run"
+/* One that has a remedy. */
+#define PROGRAM_STEP_LIMIT "set process.rlimits"
 
 /* What the parent says, a byte each. End of file means the parent is gone: the child ends, so a killed
  * `create` leaves no process behind. */

@@ -25,7 +25,7 @@ static int tell_systemd(const struct state *s, const struct oci_resources *r, st
         ret = cgroup_systemd_add_limits(&properties, &limits, s->cgroup_path, e);
     if (ret < 0 || properties.n == 0)
         return ret;
-    return cgroup_systemd_set(s->systemd_unit, geteuid() != 0, &properties, e);
+    return cgroup_systemd_set(s->systemd_unit, container_systemd_is_users(), &properties, e);
 }
 
 static int set_devices(const struct state *s, const struct oci_resources *r, struct error *e)

@@ -6,6 +6,7 @@ is what it was, byte for byte.
 
 import json
 import os
+import socket
 import time
 
 import pytest
@@ -283,4 +284,209 @@ def test_random_changes_of_the_config_never_crash(nucleus, bundle, bystander):
             lines = [line for line in result.err.strip().splitlines()
                      if not line.startswith("nucleus: warning: ")]
             assert len(lines) == 1, str(result)
+    bystander.check()
+
+
+# ---- limits, sizes and numbers
+
+
+@pytest.mark.nucleus_only
+@pytest.mark.parametrize("name,hard", [("RLIMIT_NOFILE", 1 << 40), ("RLIMIT_NOFILE", (1 << 64) - 1),
+                                       ("RLIMIT_CORE", (1 << 64) - 1), ("RLIMIT_MEMLOCK", 1 << 62)])
+@pytest.mark.parametrize("how", ["create", "run", "exec"])
+def test_rlimit_above_the_hard_limit(refused, nucleus, bystander, bundle, cid, tmp_path, name, hard, how):
+    """Of a caller that may not raise it. The line names which, and says what to do."""
+    limits = [{"type": name, "soft": 1, "hard": hard}]
+    text = ["process.rlimits", name, "hard limit"]
+    lowered = ["prlimit", f"--{name[7:].lower()}=512:512", "setpriv", "--bounding-set=-sys_resource",
+               "--inh-caps=-sys_resource"]
+    if how != "exec":
+        bundle.process["rlimits"] = limits
+        refused(how, "-b", bundle.write().dir, cid, text=text, prefix=lowered)
+        return
+    process = tmp_path / "process.json"
+    process.write_text(json.dumps({"cwd": "/", "args": ["true"], "env": ["PATH=/bin"], "rlimits": limits}))
+    refused("exec", "-p", process, bystander.id, text=text, prefix=lowered)
+
+
+@pytest.mark.nucleus_only
+@pytest.mark.parametrize("field", ["args", "env"])
+@pytest.mark.parametrize("kind", ["one of 3 MiB", "4 MiB in all", "20000 of them"])
+def test_arguments_and_environment_that_are_too_large(nucleus, bystander, bundle, cid, field, kind):
+    """The kernel takes 128 KiB in one, and a quarter of the stack in all (execve(2)). Many small ones
+    run."""
+    items = {"one of 3 MiB": ["A=" + "x" * (3 << 20)], "4 MiB in all": [f"A{n}=" + "x" * 65000 for n in range(64)],
+             "20000 of them": [f"A{n}=1" for n in range(20000)]}[kind]
+    bundle.process[field] = (["true"] if field == "args" else ["PATH=/bin"]) + items
+    bundle.process["args"] = bundle.process["args"] if field == "args" else ["true"]
+    bundle.process["rlimits"] = [{"type": "RLIMIT_STACK", "soft": 8 << 20, "hard": 8 << 20}]
+    for command in ("create", "run"):
+        result = nucleus.run(command, "-b", bundle.write().dir, cid, check=False)
+        lines = result.err.splitlines()
+        if result.rc == 0 and kind == "20000 of them" and command == "run":
+            continue
+        if result.rc == 0 and command == "create":
+            # Known to execve alone: the program says it, and the container is over.
+            nucleus.run("start", cid, check=False)
+            nucleus.wait_status(cid, "stopped")
+            nucleus.delete(cid)
+            continue
+        assert result.rc != 0 and len(lines) == 1 and lines[0].startswith("nucleus: "), str(result)
+        assert len(lines[0]) < 1000 and ("too long" in lines[0] or "more than" in lines[0]), str(result)
+    bystander.check()
+
+
+@pytest.mark.nucleus_only
+@pytest.mark.parametrize("options,status", [
+    (["--env", "A=" + "x" * 131072], 126), (["--cwd", "/" + "x" * 5000], 255), (["--user", "9" * 5000], 255),
+    (["--additional-gids", "9" * 5000], 255), (["--cap", "CAP_" + "X" * 5000], 255),
+    (["--cgroup", "/" + "x" * 5000], 255), (["--cgroup", "../.."], 255), (["--preserve-fds", "99999999999"], 255),
+    (["--preserve-fds", "-1"], 255), (["--process", "/dev/zero"], 255), (["--process", "/proc/self/mem"], 255),
+    (["--pid-file", "/" + "x" * 5000], 255), (["--console-socket", "/x"], 255)],
+    ids=lambda v: " ".join(v)[:30] if isinstance(v, list) else None)
+def test_exec_options_that_are_too_much(nucleus, bystander, options, status):
+    """The last of what a caller can get wrong; the program's own limits are told as its."""
+    if options[0] == "--env":
+        # execve of nucleus itself has the same limit: what is just below it for one is above for none.
+        options = ["--env", options[1][:131070]]
+    result = nucleus.run("exec", *options, bystander.id, "true", check=False, timeout=10)
+    assert result.rc in (0, status), str(result)
+    if result.rc:
+        assert len(result.err.splitlines()) == 1 and len(result.err) < 12000, str(result)
+    bystander.check()
+
+
+def hostile_files(tmp_path):
+    """(name, path) of files that are no JSON object, by kind."""
+    kinds = {
+        "missing": lambda p: None,
+        "directory": lambda p: p.mkdir(),
+        "fifo": os.mkfifo,
+        "loop": lambda p: p.symlink_to(p.name),
+        "device": lambda p: os.mknod(p, 0o20600, os.makedev(1, 5)),
+        "huge": lambda p: (p.touch(), os.truncate(p, 1 << 40)),
+        "empty": lambda p: p.touch(),
+        "garbage": lambda p: p.write_bytes(bytes(range(256)) * 16),
+        "deep": lambda p: p.write_text("[" * 200000),
+        "many": lambda p: p.write_text("[" + "0," * 400000 + "0]"),
+        "array": lambda p: p.write_text("[]"),
+        "string": lambda p: p.write_text('"x"'),
+        "nul": lambda p: p.write_text('{"cwd": "/\\u0000", "args": ["x"]}'),
+        "twice": lambda p: p.write_text('{"cwd": "/", "cwd": "/", "args": ["x"]}'),
+        "NaN": lambda p: p.write_text('{"cwd": NaN}'),
+        "open string": lambda p: p.write_text('{"cwd": "/'),
+        "two": lambda p: p.write_text('{} {}'),
+        "utf-8": lambda p: p.write_bytes(b'{"cwd": "/\xff"}'),
+    }
+    for name, make in kinds.items():
+        path = tmp_path / name
+        make(path)
+        yield path
+
+
+@pytest.mark.nucleus_only
+@pytest.mark.parametrize("command", ["exec", "update"])
+def test_files_that_commands_read(refused, nucleus, bystander, tmp_path, command):
+    """--process and --resources: nothing is waited for, each is refused by name."""
+    (tmp_path / "hostile").mkdir()
+    for path in hostile_files(tmp_path / "hostile"):
+        args = ("exec", "-p", path, bystander.id) if command == "exec" else (
+            "update", "-r", path, bystander.id)
+        refused(*args, text=path.name, timeout=10)
+
+
+@pytest.mark.nucleus_only
+def test_resources_on_standard_input(refused, bystander):
+    """The same by a pipe."""
+    for text in ("", "[]", "{", "\0", "[" * 100000, '{"pids": {"limit": "x"}}', '{"memory": {"limit": 1.5}}',
+                 "x" * (3 << 20)):
+        refused("update", "-r", "-", bystander.id, text="standard input", input=text)
+
+
+@pytest.mark.nucleus_only
+@pytest.mark.parametrize("resources", [
+    {"memory": {"limit": 1 << 64}}, {"memory": {"limit": -5}}, {"cpu": {"cpus": "x" * 5000}},
+    {"cpu": {"cpus": "0\n1"}}, {"pids": {"limit": 1 << 64}}, {"unified": {"../x": "1"}},
+    {"unified": {"cgroup.procs/../../cgroup.procs": "1"}}, {"unified": {"/cgroup.procs": "1"}},
+    {"unified": {"": "1"}}, {"unified": {"..": "1"}}, {"unified": {"a" * 300: "1"}},
+    {"unified": {"cgroup.procs": "1"}}, {"unified": {"cgroup.freeze": "1"}}, {"unified": {"cgroup.kill": "1"}},
+    {"hugepageLimits": [{"pageSize": "../../x", "limit": 1}]}, {"rdma": {"../x\n": {"hcaHandles": 1}}},
+    {"devices": [{"allow": True, "access": "rwmx"}]}],
+    ids=lambda r: json.dumps(r)[:40])
+def test_resources_that_are_none(nucleus, bystander, bundle, cid, tmp_path, resources):
+    """Names in them become names of files of the cgroup: they lead nowhere else, and what the runtime itself
+    uses is not theirs. For `update` as for a new container."""
+    file = tmp_path / "resources.json"
+    file.write_text(json.dumps(resources))
+    nucleus.fails("update", "-r", file, bystander.id)
+    bystander.check()
+    bundle.linux["resources"] = resources
+    for command in ("create", "run"):
+        nucleus.fails(command, "-b", bundle.write().dir, cid)
+    assert not nucleus.cgroups(cid)
+    bystander.check()
+
+
+# ---- those who do not answer
+
+
+class Deaf:
+    """A socket that takes connections into its queue, and that nobody ever reads."""
+
+    def __init__(self, path, backlog):
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen(backlog)
+        self.waiting = []
+
+    def fill(self, path):
+        while True:
+            client = socket.socket(socket.AF_UNIX)
+            client.setblocking(False)
+            self.waiting.append(client)
+            try:
+                client.connect(str(path))
+            except BlockingIOError:
+                return self
+
+    def close(self):
+        for one in (self.listener, *self.waiting):
+            one.close()
+
+
+@pytest.mark.nucleus_only
+@pytest.mark.parametrize("command", ["create", "exec"])
+@pytest.mark.parametrize("option", ["--console-socket", "--pidfd-socket"])
+def test_socket_nobody_reads(nucleus, bystander, refused, bundle, cid, tmp_path, command, option):
+    """Where the queue has room the descriptor waits there; where it has none, nothing is waited for."""
+    path = tmp_path / "s"
+    tty = option == "--console-socket"
+    bundle.process["terminal"] = tty
+    args = (["create", "-b", bundle.sh("sleep 1000").dir, option, path, cid] if command == "create" else
+            ["exec", "-d", *(["-t"] if tty else []), option, path, bystander.id, "true"])
+    deaf = Deaf(path, 5)
+    try:
+        nucleus.run(*args, timeout=10)
+        if command == "create":
+            nucleus.delete(cid, "-f")
+        bystander.store = nucleus.store()
+        deaf.fill(path)
+        refused(*args, text=["socket", str(path)], timeout=10)
+    finally:
+        deaf.close()
+
+
+@pytest.mark.nucleus_only
+def test_seccomp_agent_that_does_not_read(nucleus, bystander, bundle, cid, tmp_path):
+    """The state is larger than the socket's buffer: it is not waited for without end."""
+    path = tmp_path / "agent"
+    bundle.config["annotations"] = {f"key{n}": "x" * 60000 for n in range(12)}
+    bundle.linux["seccomp"] = {
+        "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": str(path),
+        "syscalls": [{"names": ["getcwd"], "action": "SCMP_ACT_NOTIFY"}]}
+    deaf = Deaf(path, 1)
+    try:
+        nucleus.fails("run", "-b", bundle.write().dir, cid, text=["listenerPath", str(path)], timeout=40)
+    finally:
+        deaf.close()
     bystander.check()

@@ -121,7 +121,7 @@ def test_mount_onto_proc(refused, bundle, cid, tmp_path, kind):  # noqa: F811
                         "/up/proc/self/attr"):
         bundle.config["mounts"][-1] = _mount(destination, kind, str(tmp_path / "source"))
         named = destination if destination[1:5] != "proc" else "/proc/"
-        both(refused, bundle.write().dir, cid, ["mount on", named])
+        both(refused, bundle.write().dir, cid, ["mount", named])
 
 
 # ---- on the host

@@ -96,12 +96,6 @@ def test_no_new_privileges_is_left_out_on_request(containerd, name):
     assert re.search(r"^NoNewPrivs:\s*0$", text, re.M)
 
 
-def test_user_namespace(containerd, name):
-    out = containerd.run(name, "cat", "/proc/self/uid_map", options=[
-        "--uidmap", "0:100000:65536", "--gidmap", "0:100000:65536"]).out
-    assert out.split() == ["0", "100000", "65536"]
-
-
 def test_config_file_instead_of_an_image(containerd, name, rootfs, tmp_path):
     """The shim gets a bundle as it is."""
     config = harness.default_config()

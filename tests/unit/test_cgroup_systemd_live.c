@@ -375,7 +375,7 @@ int main(void)
     struct error e = {0};
 
     if (!which) {
-        puts("no systemd was promised: nothing is tested");
+        puts("1..1\nok 1 - live # SKIP no systemd was promised; tests/vm has one");
         return 0;
     }
     user = streq(which, "user");

@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <linux/seccomp.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -268,18 +270,35 @@ static void test_what_the_agent_gets(void **state)
     free(path);
 }
 
-/* More than a socket's buffer holds: the rest goes without the descriptor. */
+static int tick_fd;
+
+static void tick(int sig)
+{
+    (void)sig;
+    if (write(tick_fd, "t", 1) != 1)
+        _exit(12);
+}
+
+/* More than a socket's buffer holds, and interrupted while it waits: the rest goes without the
+ * descriptor. */
 static void test_a_long_state(void **state)
 {
     const struct temp_dir *d = *state;
     char *path = str_printf("%s/agent", d->path);
     struct oci_seccomp spec = {.listener_path = path};
     const size_t long_enough = 4u << 20;
-    int status, sk = listen_at(path, 1);
+    int status, ticks[2], sk = listen_at(path, 1);
+    char first[4];
 
+    assert_int_equal(pipe2(ticks, O_CLOEXEC), 0);
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
+        const struct itimerval often = {.it_interval.tv_usec = 20000, .it_value.tv_usec = 20000};
+        struct sigaction action = {.sa_handler = tick};
+        tick_fd = ticks[1];
+        if (sigaction(SIGALRM, &action, NULL) < 0 || setitimer(ITIMER_REAL, &often, NULL) < 0)
+            _exit(11);
         char *json = malloc(long_enough + 3);
         memset(json, ' ', long_enough);
         memcpy(json + long_enough, "{}", 3);
@@ -287,6 +306,9 @@ static void test_a_long_state(void **state)
     }
     int peer = accept4(sk, NULL, NULL, SOCK_CLOEXEC);
     assert_true(peer >= 0);
+    /* One of these came when it could send no more. */
+    assert_int_equal(fd_read_full(ticks[0], first, sizeof(first)), sizeof(first));
+    (void)close(ticks[0]); /* the child has this end, too: no SIGPIPE */
     static char text[65536];
     size_t total = 0, with_fd = 0;
     for (;;) {

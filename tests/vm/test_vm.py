@@ -165,7 +165,7 @@ def facts_of(out):
 @pytest.mark.parametrize("who, wanted", [("system", SYSTEM_FACTS), ("user", USER_FACTS)])
 def test_containers_in_scopes_of_systemd(tmp_path, who, wanted):
     # A user of the guest may not look into the directory the binary was built in.
-    script = f"""cp {NUCLEUS} {ROOT}/tests/vm/guest-systemd /tmp/ && cd /tmp
+    script = f"""cp {NUCLEUS} /tmp/nucleus && cp {ROOT}/tests/vm/guest-systemd /tmp/ && cd /tmp
         [ {who} = system ] && exec ./guest-systemd /tmp/nucleus
         systemctl start user@1000
         export XDG_RUNTIME_DIR=/run/user/1000
@@ -199,6 +199,24 @@ def test_apparmor(tmp_path):
     unknown = [line for line in lines if line.startswith("unknown:")]
     assert len(unknown) == 1 and "'no-such-profile'" in unknown[0] and "no profile" in unknown[0]
     assert "left: " in lines
+
+
+def test_resources(tmp_path):
+    """Each field of linux.resources: what it writes, what the kernel makes of it, what a container feels."""
+    rc, out, err = guest(tmp_path, ROOT / "tests/vm/guest-resources", NUCLEUS,
+                         BUILD / "tests/tools/consume", seconds=900)
+    assert rc == 0 and "FAIL" not in out and ", 0 failed" in out, out + err
+
+
+@pytest.mark.parametrize("marker, engine, flavour", [
+    ("controllers", "podman", ()), ("controllers", "containerd", ()), ("controllers", "docker", ()),
+    ("systemd", "podman", ("--systemd",)),
+])
+def test_engines(tmp_path, marker, engine, flavour):
+    """What engines do with limits, and with systemd's scopes."""
+    rc, out, err = guest(tmp_path, ROOT / "tests/vm/guest-engines", marker, NUCLEUS, "-k", engine,
+                         seconds=900, flavour=(*flavour, "-m", "4G"))
+    assert rc == 0, out + err
 
 
 def suite(tmp_path, *arguments, seconds=900, **variables):
