@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "oci/names.h"
+#include "process/home.h"
 #include "sys/fs.h"
 
 static void find_candidates(struct program_plan *plan)
@@ -48,6 +49,22 @@ static void find_candidates(struct program_plan *plan)
     }
 }
 
+static void provide_home(struct program_plan *plan)
+{
+    size_t n = 0;
+
+    for (; plan->env && plan->env[n]; n++)
+        if (str_after(plan->env[n], "HOME="))
+            return;
+    plan->home = mem_alloc(HOME_ROOM);
+    plan->env_with_home = mem_alloc((n + 2) * sizeof(*plan->env_with_home));
+    if (n)
+        memcpy(plan->env_with_home, plan->env, n * sizeof(*plan->env_with_home));
+    plan->env_with_home[n] = plan->home;
+    plan->env_with_home[n + 1] = NULL;
+    plan->env = plan->env_with_home;
+}
+
 void program_plan_make(struct program_plan *plan, const struct oci_process *process,
                        const struct oci_spec *spec, const struct security_plan *security, bool exec)
 {
@@ -70,6 +87,7 @@ void program_plan_make(struct program_plan *plan, const struct oci_process *proc
     };
     attributes_plan_make(&plan->attributes, process, spec, exec);
     find_candidates(plan);
+    provide_home(plan);
 }
 
 bool program_needs_proc(const struct program_plan *plan)
@@ -81,6 +99,10 @@ void program_plan_done(struct program_plan *plan)
 {
     strv_free(plan->candidates);
     plan->candidates = NULL;
+    free(plan->env_with_home);
+    plan->env_with_home = NULL;
+    free(plan->home);
+    plan->home = NULL;
 }
 
 /* ---- from here on: the child; nothing allocates ---- */
@@ -222,8 +244,9 @@ static void reopen_null(const struct program_plan *plan, int fd)
     if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
         return;
     int flags = fcntl(fd, F_GETFL);
+    /* Not blocking: a container can have put a FIFO there. */
     _cleanup_close_ int null =
-        sys_open_in_root(AT_FDCWD, "/dev/null", (uint64_t)(flags & O_ACCMODE) | O_NOCTTY, 0);
+        sys_open_in_root(AT_FDCWD, "/dev/null", (uint64_t)(flags & O_ACCMODE) | O_NOCTTY | O_NONBLOCK, 0);
     if (null == -ENOENT)
         return;
     if (null < 0)
@@ -231,7 +254,7 @@ static void reopen_null(const struct program_plan *plan, int fd)
     /* In a rootfs without a /dev of its own it can be anything (CVE-2025-31133). */
     if (fstat(null, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
         program_fail(plan, ENODEV, "use as null device", "/dev/null");
-    if (dup2(null, fd) < 0)
+    if (fcntl(null, F_SETFL, 0) < 0 || dup2(null, fd) < 0)
         program_fail(plan, errno, "connect null device", NULL);
 }
 
@@ -423,6 +446,8 @@ const char *program_enter(const struct program_plan *plan, bool first)
     (void)umask(plan->has_umask ? plan->umask : 0022);
     set_limits(plan);
 
+    if (plan->home)
+        home_find(plan->security->uid, plan->home);
     apply_attributes(plan);
     load_filter(plan, SECURITY_EARLY);
     enum security_step step = 0;

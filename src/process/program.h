@@ -18,6 +18,8 @@ struct program_plan {
     int procfd; /* of the parent (sys_open_private_proc()), where program_needs_proc() says so */
     char *const *argv;
     char *const *env;
+    char **env_with_home; /* env where that has no HOME: the same, and `home`; owned, as that is */
+    char *home;           /* HOME_ROOM bytes, which the child fills; else NULL */
     char **candidates; /* paths to try for argv[0], in order; owned */
     const char *cwd;
     const struct oci_rlimit *rlimits;
@@ -36,7 +38,7 @@ struct program_plan {
                               -EBADF */
 };
 
-/* From the spec's process (of its first process, or one that `exec` adds); everything is borrowed but `candidates`: argv[0] in the container's PATH
+/* From the spec's process (of its first process, or one that `exec` adds); everything is borrowed but `candidates` and what HOME takes: argv[0] in the container's PATH
  * (execvp(3)'s rule: a name with a slash is tried as it is). */
 void program_plan_make(struct program_plan *plan, const struct oci_process *process,
                        const struct oci_spec *spec, const struct security_plan *security, bool exec);

@@ -179,7 +179,7 @@ def change(path, value):
     (("process", "env"), ["NO_EQUAL_SIGN", 7]),
     (("process", "rlimits"), [{"type": "RLIMIT_NOPE", "soft": 1, "hard": 1}]),
     (("process", "rlimits"), [{"type": "RLIMIT_NOFILE", "soft": 2, "hard": 1}]),
-    (("process", "capabilities"), {"bounding": ["CAP_NOPE"]}),
+    (("process", "capabilities"), {"bounding": "CAP_KILL"}),
     (("process", "terminal"), "yes"),
     (("root",), None),
     (("root", "path"), ""),

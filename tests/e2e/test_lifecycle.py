@@ -594,6 +594,27 @@ def test_inside_hostname(nucleus, bundle, cid):
     assert os.uname().nodename == host
 
 
+@pytest.mark.parametrize("uid, home", [(0, "/root"), (1000, "/home"), (77, "/")])
+def test_inside_home_is_that_of_the_user(nucleus, bundle, cid, uid, home):
+    """Where config.json has none; engines that leave it out rely on it."""
+    bundle.process["user"] = {"uid": uid, "gid": uid}
+    assert inside(nucleus, cid, bundle, "echo $HOME") == home + "\n"
+    assert nucleus.run_container(nucleus.new_id(), bundle.args("env")).out.count("HOME=") == 1
+    bundle.process["env"].append("HOME=/elsewhere")
+    assert inside(nucleus, nucleus.new_id(), bundle, "echo $HOME") == "/elsewhere\n"
+
+
+@pytest.mark.parametrize("passwd", ["fifo", "device", "directory", "garbage", "long", "relative"])
+def test_inside_home_of_a_hostile_passwd(nucleus, bundle, cid, passwd):
+    path = bundle.rootfs / "etc/passwd"
+    path.unlink()
+    {"fifo": lambda: os.mkfifo(path), "device": lambda: os.mknod(path, 0o020666, os.makedev(1, 5)),
+     "directory": path.mkdir, "garbage": lambda: path.write_bytes(os.urandom(200000)),
+     "long": lambda: path.write_text("root:x:0:0::/" + "x" * 5000 + ":/bin/sh\n"),
+     "relative": lambda: path.write_text("root:x:0:0::home:/bin/sh\n")}[passwd]()
+    assert inside(nucleus, cid, bundle, "echo $HOME") == "/\n"
+
+
 def test_inside_domainname(nucleus, bundle, cid):
     bundle.config["domainname"] = "ark.example"
     host = Path("/proc/sys/kernel/domainname").read_text()
