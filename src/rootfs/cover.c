@@ -13,6 +13,43 @@
 
 /* Masked and read-only paths. Runs between clone3 and execve: nothing here allocates or takes a lock. */
 
+/* Where the kernel's own files are, and the mount that is there (one child, one thread). */
+static struct {
+    const char *point;
+    int fd;
+} held[] = {{"/proc", -EBADF}, {"/sys", -EBADF}};
+
+void cover_forget_mounts(void)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(held); i++)
+        held[i].fd = fd_close(held[i].fd);
+}
+
+int cover_hold_mount(const struct rootfs_op *op, int mnt)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(held); i++) {
+        if (!streq(op->dest, held[i].point))
+            continue;
+        fd_close(held[i].fd);
+        held[i].fd = fcntl(mnt, F_DUPFD_CLOEXEC, 0);
+        if (held[i].fd < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+/* Below a mount that is held the path is walked from there: by its name, something else of the root file
+ * system could be in its place by now, and the kernel's files would stay uncovered (CVE-2019-19921). */
+static int open_target(const struct rootfs_plan *plan, const char *dest)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(held); i++) {
+        const char *below = str_after(dest, held[i].point);
+        if (held[i].fd >= 0 && below && (*below == '/' || *below == '\0'))
+            return sys_open_in_root(held[i].fd, *below ? below : "/", O_PATH, 0);
+    }
+    return sys_open_in_root(plan->root_fd, dest, O_PATH, 0);
+}
+
 /* Neither is there to be covered. */
 static bool is_absent(int r)
 {
@@ -22,7 +59,7 @@ static bool is_absent(int r)
 int cover_readonly(const struct rootfs_plan *plan, const struct rootfs_op *op,
                    struct rootfs_failure *f)
 {
-    _cleanup_close_ int target = sys_open_in_root(plan->root_fd, op->dest, O_PATH, 0);
+    _cleanup_close_ int target = open_target(plan, op->dest);
     if (is_absent(target))
         return 0;
     if (target < 0)
@@ -38,6 +75,9 @@ int cover_readonly(const struct rootfs_plan *plan, const struct rootfs_op *op,
     r = sys_mount_setattr(mnt, 0, MOUNT_ATTR_RDONLY, 0, 0);
     if (r == 0)
         r = sys_move_mount(mnt, target);
+    /* The masks of what is in it come later, and go onto what is on top. */
+    if (r == 0)
+        r = cover_hold_mount(op, mnt);
     if (r < 0)
         return rootfs_failed(f, r, "make read-only", op->dest);
     return 0;
@@ -65,7 +105,7 @@ int cover_mask(const struct rootfs_plan *plan, const struct rootfs_op *op, struc
     const char *const empty[] = {"nr_blocks=1", "nr_inodes=1", "mode=0755", plan->mount_context,
                                  NULL};
     struct stat st;
-    _cleanup_close_ int target = sys_open_in_root(plan->root_fd, op->dest, O_PATH, 0);
+    _cleanup_close_ int target = open_target(plan, op->dest);
 
     if (is_absent(target))
         return 0;

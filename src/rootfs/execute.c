@@ -41,7 +41,8 @@ static int leave_host(const struct rootfs_plan *plan)
 
 /* Where the root goes: the directory at the root's path in this mount namespace, which must be the
  * one the plan was made for. A user namespace's root may not be able to get there (a bundle below
- * somebody's 0700 directory): "/" does as well, and only hooks see a difference. */
+ * somebody's 0700 directory), and in a mount namespace that was joined the path may lead elsewhere: "/" does as
+ * well, and only hooks see a difference. */
 static int open_place(const struct rootfs_plan *plan)
 {
     struct stat planned, found;
@@ -50,15 +51,16 @@ static int open_place(const struct rootfs_plan *plan)
         sys_openat2(AT_FDCWD, plan->root, flags, 0, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
 
     /* Not with no_pivot, which tells the container's mounts from the host's by that path. */
-    if (fd == -EACCES && plan->tree_fd >= 0 && !plan->no_pivot)
+    bool anywhere = plan->tree_fd >= 0 && !plan->no_pivot;
+    if (anywhere && (fd == -EACCES || (fd < 0 && plan->joined_mounts)))
         return sys_openat2(AT_FDCWD, "/", flags, 0, 0);
     if (fd < 0)
         return fd;
     if (fstat(plan->root_fd, &planned) < 0 || fstat(fd, &found) < 0)
         return -errno;
-    if (planned.st_dev != found.st_dev || planned.st_ino != found.st_ino)
-        return -ESTALE;
-    return TAKE_FD(fd);
+    if (planned.st_dev == found.st_dev && planned.st_ino == found.st_ino)
+        return TAKE_FD(fd);
+    return anywhere && plan->joined_mounts ? sys_openat2(AT_FDCWD, "/", flags, 0, 0) : -ESTALE;
 }
 
 static int attach_root(const struct rootfs_plan *plan, struct rootfs_failure *f)
@@ -311,6 +313,7 @@ static int run_op(const struct rootfs_plan *plan, const struct rootfs_op *op,
 
 int rootfs_mount_all(const struct rootfs_plan *plan, struct rootfs_failure *f)
 {
+    cover_forget_mounts();
     int r = leave_host(plan);
     if (r < 0)
         return rootfs_failed(f, r, "cut the mount namespace off from the host's", "/");

@@ -429,11 +429,12 @@ static int plan_fill(struct rootfs_plan *plan, const struct oci_spec *spec, cons
     int r = plan_root(plan, spec, bundle, e);
     if (r < 0)
         return r;
-    /* Everything below would happen to the host, or to whoever else is in a namespace that is joined. */
-    if (!(spec->new_namespaces & CLONE_NEWNS))
+    /* Everything below would happen to the host. In a namespace that is joined it happens to all who are in it,
+     * which is what was asked for; the runtime's own is refused (process/join.h). */
+    if (!oci_spec_isolates(spec, CLONE_NEWNS))
         return error_set(e, ERROR_UNSUPPORTED, EOPNOTSUPP, "set up the root file system",
                          plan->root,
-                         "add a namespace of type mount, without a path, to linux.namespaces",
+                         "add a namespace of type mount to linux.namespaces",
                          "the container has no mount namespace of its own");
     for (size_t i = 0; i < spec->n_mounts; i++) {
         r = plan_mount(plan, spec, i, bundle, e);
@@ -461,6 +462,7 @@ int rootfs_plan_make(const struct oci_spec *spec, const char *bundle, struct roo
         .propagation = propagation ? propagation : MS_PRIVATE,
         .propagation_recursive = propagation && spec->rootfs_propagation_recursive,
         .user_namespace = oci_spec_isolates(spec, CLONE_NEWUSER),
+        .joined_mounts = spec->joined_namespaces & CLONE_NEWNS,
         .network_namespace = oci_spec_isolates(spec, CLONE_NEWNET),
         .cgroup_namespace = spec->new_namespaces & CLONE_NEWCGROUP,
     };

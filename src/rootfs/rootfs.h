@@ -69,6 +69,7 @@ struct rootfs_plan {
     uint64_t propagation; /* of the rootfs mount, MS_*; MS_PRIVATE unless the spec says otherwise */
     bool propagation_recursive;
     bool user_namespace; /* new or joined: devices are bound, not made */
+    bool joined_mounts; /* the mount namespace is one that was there, with mounts of its own */
     bool network_namespace;
     bool
         cgroup_namespace; /* a new one: its root is the container's cgroup. Else, also with a joined

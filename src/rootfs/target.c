@@ -110,6 +110,8 @@ int target_attach(const struct rootfs_plan *plan, const struct rootfs_op *op, in
     if (r < 0)
         return r;
     r = sys_move_mount(mnt, t->fd);
+    if (r == 0)
+        r = cover_hold_mount(op, mnt);
     if (r < 0)
         return rootfs_failed(f, r, "mount on", op->dest);
     return 0;

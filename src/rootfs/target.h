@@ -52,6 +52,12 @@ int make_device(const struct rootfs_plan *plan, const struct rootfs_op *op,
                 struct rootfs_failure *f);
 int make_symlink(const struct rootfs_plan *plan, const struct rootfs_op *op,
                  struct rootfs_failure *f);
+
+/* Masked and read-only paths below /proc and /sys are looked for on the mount that was made there, which is
+ * held from its making on: whatever its name leads to later is not what must be covered. A negative errno
+ * where it can't be held. */
+int cover_hold_mount(const struct rootfs_op *op, int mnt);
+void cover_forget_mounts(void);
 int cover_readonly(const struct rootfs_plan *plan, const struct rootfs_op *op,
                    struct rootfs_failure *f);
 int cover_mask(const struct rootfs_plan *plan, const struct rootfs_op *op,
