@@ -62,7 +62,7 @@ struct oci_field {
     }
 
 /* More elements than this, in whatever list, are an error. */
-#define DECODE_LIST_MAX 10000
+#define DECODE_LIST_MAX 16384
 
 /* Each member by its row; null is absent, one without a row is ignored with a warning. `out` is the
  * object's struct. */

@@ -73,7 +73,7 @@ static const struct template_mount devpts[] = {
 };
 static const struct template_mount sys[] = {
     {"/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", "ro"}},
-    {"/sys", "none", "/sys", {"rbind", "nosuid", "noexec", "nodev", "ro"}},
+    {"/sys", "none", "/sys", {"rbind", "rnosuid", "rnoexec", "rnodev", "rro"}},
 };
 
 static void add(struct json_object *object, const char *key, struct json_object *value)

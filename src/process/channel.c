@@ -53,13 +53,13 @@ int channel_hear(int fd, const char *id, struct program_message *ret, int *ret_f
     };
     ssize_t n;
 
+    *ret_fd = -EBADF;
     do
         n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
     if (n < 0 && errno != ECONNRESET)
         return error_errno(e, -errno, HEAR, id);
     struct cmsghdr *h = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
-    *ret_fd = -EBADF;
     if (h && h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS)
         memcpy(ret_fd, CMSG_DATA(h), sizeof(int));
     if (n <= 0)

@@ -535,7 +535,7 @@ static void check_template(bool rootless)
         assert_string_equal(s->mounts[i].destination, order[i]);
     assert_int_equal(strv_contains(s->mounts[2].options, "gid=5"), !rootless);
     assert_int_equal(strv_contains(s->mounts[5].options, "rbind"), rootless);
-    assert_true(strv_contains(s->mounts[5].options, "ro"));
+    assert_true(strv_contains(s->mounts[5].options, rootless ? "rro" : "ro"));
     assert_true(strv_contains(s->mounts[6].options, "ro"));
 }
 
