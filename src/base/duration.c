@@ -18,8 +18,8 @@ static const struct {
     {"ms", 1000000},     {"s", 1000000000}, {"m", 60 * 1000000000ULL}, {"h", 3600 * 1000000000ULL},
 };
 
-/* Reads digits; beyond 18 of them further ones are too many for an integer and too fine for a fraction.
- * Returns how many there were. */
+/* Reads digits; beyond 18 of them further ones are too many for an integer and too fine for a
+ * fraction. Returns how many there were. */
 static size_t read_digits(const char **p, uint64_t *ret_value, uint64_t *ret_scale, bool *ret_more)
 {
     size_t n = 0;

@@ -96,8 +96,9 @@ static void add_safe(struct strbuf *b, const char *s)
     }
 }
 
-/* Go's spelling: engines look for "permission denied" and "no such file or directory" in a runtime's message,
- * and docker chooses its exit status by what it finds. A word in capitals stays ("RPC …", "NFS …"). */
+/* Go's spelling: engines look for "permission denied" and "no such file or directory" in a
+ * runtime's message, and docker chooses its exit status by what it finds. A word in capitals stays
+ * ("RPC …", "NFS …"). */
 static void add_errno(struct strbuf *b, int errnum)
 {
     const char *text = strerror(errnum);

@@ -46,14 +46,14 @@ int cgroup_choose_path(const struct cgroup_host *host, const char *cgroups_path,
 
 /* Makes the directory with parents and opens it (O_PATH | O_DIRECTORY; usable for
  * CLONE_INTO_CGROUP). One that exists and holds processes (own or below) is ERROR_EXISTS; an empty
- * one is taken over, thawed if it was left frozen. A parent that vanishes meanwhile is made again, a
- * bounded number of times. */
+ * one is taken over, thawed if it was left frozen. A parent that vanishes meanwhile is made again,
+ * a bounded number of times. */
 int cgroup_create(const struct cgroup_host *host, const char *path, int *ret_fd, struct error *e);
 
-/* The directory, and those of its files that its user needs to make cgroups below and to move processes
- * among them (never its limits), get a new owner: what a container with a user namespace and a
- * writable cgroup mount needs. The files are those of /sys/kernel/cgroup/delegate; where it does not
- * exist, those of cgroup-v2.rst. `cgroup_fd` may be O_PATH. (gid_t)-1 leaves the group. */
+/* The directory, and those of its files that its user needs to make cgroups below and to move
+ * processes among them (never its limits), get a new owner: what a container with a user namespace
+ * and a writable cgroup mount needs. The files are those of /sys/kernel/cgroup/delegate; where it
+ * does not exist, those of cgroup-v2.rst. `cgroup_fd` may be O_PATH. (gid_t)-1 leaves the group. */
 int cgroup_delegate(int cgroup_fd, uid_t uid, gid_t gid, struct error *e);
 
 /* Removes it and whatever is below; then parents below the mount while they are empty and named
@@ -77,8 +77,8 @@ int cgroup_pids(const char *path, pid_t **ret, size_t *ret_n, struct error *e);
 /* cgroup.freeze, then waits on cgroup.events until "frozen" says so, at most timeout_ms. When a
  * freeze times out it is undone. To thaw one that is gone is fine. */
 int cgroup_freeze(const char *path, bool freeze, int timeout_ms, struct error *e);
-/* Waits until somebody else thaws it, or `or_fd` is readable (the pidfd of one in it that has ended: a cgroup
- * stays frozen when it is empty). A cgroup that is gone is not frozen. */
+/* Waits until somebody else thaws it, or `or_fd` is readable (the pidfd of one in it that has
+ * ended: a cgroup stays frozen when it is empty). A cgroup that is gone is not frozen. */
 int cgroup_await_thaw(const char *path, int or_fd, struct error *e);
 /* True where cgroup.events says frozen 1. A missing cgroup is false. */
 bool cgroup_is_frozen(const char *path);

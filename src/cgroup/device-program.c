@@ -37,7 +37,8 @@ enum {
 
 /* The numbers are those of Documentation/admin-guide/devices.txt. */
 static const struct oci_device_rule own[] = {
-    /* Making nodes: CRIU brings a /dev back with mknod, and docker build unpacks layers with nodes. */
+    /* Making nodes: CRIU brings a /dev back with mknod, and docker build unpacks layers with
+     * nodes. */
     {true, 'a', -1, -1, OCI_DEVICE_MKNOD},
     {true, 'c', 1, 3, ALL},    /* null */
     {true, 'c', 1, 5, ALL},    /* zero */
@@ -69,8 +70,8 @@ static void emit_return(struct program *p, bool allow)
     emit(p, EXIT);
 }
 
-/* access_type is the access in the upper and the type in the lower 16 bits. BPF's access bits are not
- * those of OCI. */
+/* access_type is the access in the upper and the type in the lower 16 bits. BPF's access bits are
+ * not those of OCI. */
 static void emit_start(struct program *p)
 {
     emit(p, LOAD(OPEN, access_type));
@@ -88,8 +89,8 @@ static int32_t bpf_access(unsigned access)
            (access & OCI_DEVICE_MKNOD ? BPF_DEVCG_ACC_MKNOD : 0);
 }
 
-/* Majors have 12 bits and minors 20 (include/linux/kdev_t.h): no device matches anything greater, and a
- * jump compares with a signed 32-bit number. */
+/* Majors have 12 bits and minors 20 (include/linux/kdev_t.h): no device matches anything greater,
+ * and a jump compares with a signed 32-bit number. */
 static bool matches_nothing(const struct oci_device_rule *r)
 {
     return r->major > INT32_MAX || r->minor > INT32_MAX;
@@ -117,8 +118,8 @@ static void emit_verdict(struct program *p, const struct oci_device_rule *r)
     emit_return(p, r->allow);
 }
 
-/* One jump for all that is compared: the verifier keeps each jump that may go both ways in mind until
- * it is at the end. */
+/* One jump for all that is compared: the verifier keeps each jump that may go both ways in mind
+ * until it is at the end. */
 static void emit_rule(struct program *p, const struct oci_device_rule *r)
 {
     const struct {

@@ -89,7 +89,8 @@ int cgroup_freeze(const char *path, bool freeze, int timeout_ms, struct error *e
     return r;
 }
 
-/* On one descriptor: poll(2) tells of changes since it was last read. -ENODEV when the cgroup is gone. */
+/* On one descriptor: poll(2) tells of changes since it was last read. -ENODEV when the cgroup is
+ * gone. */
 static int read_frozen(int events_fd, bool *ret)
 {
     char text[512];

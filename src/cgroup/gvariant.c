@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 #include "cgroup/gvariant.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <string.h>
@@ -152,11 +153,9 @@ static int add_code_point(struct parser *s, struct strbuf *b, size_t digits)
 
     for (size_t i = 0; i < digits; i++) {
         static const char hex[] = "0123456789abcdef";
-        char d = *s->p | 0x20;
-        const char *at = d ? strchr(hex, d) : NULL;
-        if (!at || !*at)
+        if (!isxdigit((unsigned char)*s->p))
             return fail(s, "a hexadecimal digit is expected");
-        c = c << 4 | (uint32_t)(at - hex);
+        c = c << 4 | (uint32_t)(strchr(hex, *s->p | 0x20) - hex);
         s->p++;
     }
     if (c == 0 || c > 0x10ffff)

@@ -91,8 +91,8 @@ static uint64_t page_of(const char *file)
     return (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* page_counter_memparse(): "max", or bytes that are rounded down to pages and cut at PAGE_COUNTER_MAX,
- * which is shown as "max". */
+/* page_counter_memparse(): "max", or bytes that are rounded down to pages and cut at
+ * PAGE_COUNTER_MAX, which is shown as "max". */
 static bool bytes_are_kept(const char *file, const char *value, const char *text)
 {
     uint64_t asked, got, page = page_of(file);

@@ -8,8 +8,8 @@
 /* What the kernel shows of a value that was written to a file of cgroup v2: the formats of
  * Documentation/admin-guide/cgroup-v2.rst. Texts only, no file is read here. */
 
-/* True where `text`, the file's content, says what `value` asked for. Rounding to whole pages is the
- * same. True, too, where the file's format is not known: `unified` may name any. */
+/* True where `text`, the file's content, says what `value` asked for. Rounding to whole pages is
+ * the same. True, too, where the file's format is not known: `unified` may name any. */
 bool cgroup_value_is_kept(const char *file, const char *value, const char *text) _pure_;
 
 /* The part of `text` that answers `value`: its line, or the first one; newly allocated. */

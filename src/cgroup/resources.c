@@ -170,8 +170,8 @@ static int plan_cpu(const struct oci_cpu *c, struct cgroup_writes *w, struct err
 
 /* --- io ------------------------------------------------------------------------------------ */
 
-/* blkio.weight of v1 (10 to 1000) stretched to io.weight (1 to 10000), as runc and crun do. bfq's own
- * file has the old range. */
+/* blkio.weight of v1 (10 to 1000) stretched to io.weight (1 to 10000), as runc and crun do. bfq's
+ * own file has the old range. */
 static uint64_t io_weight(uint64_t weight)
 {
     return weight <= IO_WEIGHT_MIN ? 1 : 1 + (weight - IO_WEIGHT_MIN) * 9999 / 990;
@@ -351,8 +351,8 @@ static int check_usage(int dirfd, const struct oci_memory *m, struct error *e)
     return 0;
 }
 
-/* The kernel refuses a quota below the burst and a burst above the quota: where the burst shrinks it
- * goes first. */
+/* The kernel refuses a quota below the burst and a burst above the quota: where the burst shrinks
+ * it goes first. */
 static void order_burst(int dirfd, struct cgroup_writes *w)
 {
     uint64_t is = read_number(dirfd, "cpu.max.burst"), becomes;

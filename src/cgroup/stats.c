@@ -61,8 +61,8 @@ static int fail(const struct reader *rd, int r, const char *file)
                      NULL);
 }
 
-/* 1, or 0 where the file is not there: no controller, an older kernel, or (EOPNOTSUPP) pressure that
- * is switched off. */
+/* 1, or 0 where the file is not there: no controller, an older kernel, or (EOPNOTSUPP) pressure
+ * that is switched off. */
 static int read_text(const struct reader *rd, const char *file, char **ret)
 {
     int r = file_read_at(rd->dirfd, file, 0, STATS_FILE_MAX, ret, NULL);

@@ -113,9 +113,9 @@ int cgroup_oom_kills(const char *path, uint64_t *ret);
 /* 0 where the list has no such name. */
 uint64_t cgroup_counter_value(const struct cgroup_counters *c, const char *name) _pure_;
 
-/* The parsers of single files, for tests and fuzzing; `ret` is of the type named. They take a file's
- * text, ignore keys they do not know (kernels add some), set *ret on success only, and return
- * -EINVAL, -ERANGE, or -E2BIG for more entries than any machine has. */
+/* The parsers of single files, for tests and fuzzing; `ret` is of the type named. They take a
+ * file's text, ignore keys they do not know (kernels add some), set *ret on success only, and
+ * return -EINVAL, -ERANGE, or -E2BIG for more entries than any machine has. */
 int cgroup_parse_cpu_stat(const char *text, void *ret);      /* struct cgroup_cpu_stats */
 int cgroup_parse_memory_stat(const char *text, void *ret);   /* struct cgroup_counters */
 int cgroup_parse_memory_events(const char *text, void *ret); /* struct cgroup_memory_events */

@@ -100,7 +100,7 @@ static int call_failed(struct error *e, const sd_bus_error *err, int r, const ch
         return error_set(e, code, errnum, step, unit, remedy, "systemd says: %.*s",
                          (int)(text[n - 1] == '.' ? n - 1 : n), text);
     }
-    return error_set(e, code, -r, step, unit,
+    return error_set(e, code, errnum, step, unit,
                      "check that systemd and its D-Bus answer (busctl status)", NULL);
 }
 
@@ -406,6 +406,7 @@ int cgroup_systemd_start(const struct cgroup_host *host, const struct cgroup_sys
     put_own_properties(&own, u, id, pid);
     r = start_once(&c, u, &own, p, &exists, e);
     if (exists) {
+        error_done(e);
         reset_failed(&c, u->name);
         r = start_once(&c, u, &own, p, &exists, e);
     }

@@ -68,11 +68,11 @@ int cgroup_systemd_add_annotations(struct cgroup_systemd_properties *p,
                                    const struct oci_annotation *annotations, size_t n,
                                    struct error *e);
 
-/* Makes the scope around `pid` (a child that waits; it is moved), delegated, and waits until systemd
- * is done, 30 s at most. A unit of that name that has failed is taken away first. *ret_path is the
- * cgroup's directory, newly allocated. -EEXIST (ERROR_EXISTS): a unit of that name is active; it is
- * another's, don't stop it. After any other error the process may be in the scope or not: kill it
- * and call cgroup_systemd_stop(). */
+/* Makes the scope around `pid` (a child that waits; it is moved), delegated, and waits until
+ * systemd is done, 30 s at most. A unit of that name that has failed is taken away first. *ret_path
+ * is the cgroup's directory, newly allocated. -EEXIST (ERROR_EXISTS): a unit of that name is
+ * active; it is another's, don't stop it. After any other error the process may be in the scope or
+ * not: kill it and call cgroup_systemd_stop(). */
 int cgroup_systemd_start(const struct cgroup_host *host, const struct cgroup_systemd_unit *u,
                          const char *id, pid_t pid, const struct cgroup_systemd_properties *p,
                          char **ret_path, struct error *e);

@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 
-/* Tells of OOM kills in a cgroup and below it while they happen: memory.events makes a file modified
- * event when a value in it changes (cgroup-v2.rst, "Memory Interface Files"). */
+/* Tells of OOM kills in a cgroup and below it while they happen: memory.events makes a file
+ * modified event when a value in it changes (cgroup-v2.rst, "Memory Interface Files"). */
 
 struct cgroup_watch {
     int fd; /* readable (poll(2), POLLIN) when there may be news; never where there is no memory

@@ -163,7 +163,8 @@ static int changed(const char *path, const char *file, const char *value, const 
                      "it was set to '%s', and the kernel made that '%s'", value, got);
 }
 
-/* cpuset.cpus takes what the parent can't give, and cpuset.cpus.effective says what it really is. */
+/* cpuset.cpus takes what the parent can't give, and cpuset.cpus.effective says what it really
+ * is. */
 static int check_set(int dirfd, const char *path, const struct change *c, struct error *e)
 {
     _cleanup_free_ char *file = str_printf("%s.effective", c->file), *got = NULL;

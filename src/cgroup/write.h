@@ -30,10 +30,10 @@ void cgroup_writes_done(struct cgroup_writes *w);
 struct cgroup_write *cgroup_writes_add(struct cgroup_writes *w, const char *file, char *value);
 
 /* Executes them in order. Controllers whose files are missing are enabled down the path first, all
- * at once and only where they are not (cgroup.subtree_control); one that the host's hierarchy lacks is
- * ERROR_CGROUP that names it and says where it is bound. What was written is read back
- * (cgroup/readback.h): a value that the kernel clamped is ERROR_CGROUP that shows both. When one fails,
- * those before it are put back as they were. */
+ * at once and only where they are not (cgroup.subtree_control); one that the host's hierarchy lacks
+ * is ERROR_CGROUP that names it and says where it is bound. What was written is read back
+ * (cgroup/readback.h): a value that the kernel clamped is ERROR_CGROUP that shows both. When one
+ * fails, those before it are put back as they were. */
 int cgroup_write_all(const struct cgroup_host *host, const char *path,
                      const struct cgroup_writes *w, struct error *e);
 

@@ -13,9 +13,9 @@
 #include "checkpoint/unsaved.h"
 #include "sys/process.h"
 
-/* The first release whose restore finds the table again that the dump locked the network with: before,
- * the table comes back with the namespace, under a name the restore does not look for, and the
- * connections stay mute. Seen with 3.17.1. */
+/* The first release whose restore finds the table again that the dump locked the network with:
+ * before, the table comes back with the namespace, under a name the restore does not look for, and
+ * the connections stay mute. Seen with 3.17.1. */
 #define CRIU_LIFTS_NFTABLES_LOCK 40100
 
 static pid_t parent_of(pid_t pid)
@@ -29,8 +29,8 @@ static pid_t parent_of(pid_t pid)
     return line && sscanf(line, "\nPPid: %d", &parent) == 1 ? parent : 0;
 }
 
-/* CRIU saves the tree below the first process. What `exec` put beside it has its parent outside, as has what
- * lost its parent where there is no pid namespace: it would be left out in silence. */
+/* CRIU saves the tree below the first process. What `exec` put beside it has its parent outside, as
+ * has what lost its parent where there is no pid namespace: it would be left out in silence. */
 static int check_tree(const struct state *s, struct error *e)
 {
     _cleanup_free_ pid_t *pids = NULL;
@@ -57,8 +57,8 @@ static int check_tool(const struct state *s, const struct oci_spec *spec,
                       const struct checkpoint_options *o, const struct criu_tool *tool,
                       struct error *e)
 {
-    /* CRIU makes the processes in the new user namespace first: its root may not read the images, and may
-     * not mount a cgroup2 whose namespace it does not own. */
+    /* CRIU makes the processes in the new user namespace first: its root may not read the images,
+     * and may not mount a cgroup2 whose namespace it does not own. */
     if (spec->new_namespaces & CLONE_NEWUSER)
         return error_set(e, ERROR_UNSUPPORTED, EOPNOTSUPP, "checkpoint container", s->id,
                          "run it without a user namespace where it is to be checkpointed",

@@ -17,7 +17,8 @@ struct checkpoint_options {
     const char *dir; /* -o DIR or --image-path DIR */
     bool own_form;   /* -o: images/ below, always sealed; else runc's form */
     bool seal;       /* runc's form: seal too */
-    const char *work_path; /* NULL: runc's form without a seal: dir; else one that is gone afterwards */
+    /* NULL: runc's form without a seal: dir; else one that is gone afterwards. */
+    const char *work_path;
     bool leave_running, tcp_established, ext_unix_sk, shell_job, file_locks;
     const char *criu; /* --criu, or NULL */
 };
@@ -41,8 +42,8 @@ struct restore_options {
     const char *criu;
 };
 
-/* The restored first process is this process's child. *ret_id is newly allocated. On failure no process,
- * cgroup or record is left (C13). */
+/* The restored first process is this process's child. *ret_id is newly allocated. On failure no
+ * process, cgroup or record is left (C13). */
 int checkpoint_restore(const struct store *store, const struct restore_options *o, char **ret_id,
                        struct container_process *ret, struct error *e);
 

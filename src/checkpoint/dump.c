@@ -30,8 +30,8 @@
 #define FREEZE_TIMEOUT_MS 10000
 /* A guardian waits this long for CRIU to put the container back together. */
 #define GUARDIAN_TIMEOUT_MS 120000
-/* Deleted files that are still open are copied into the checkpoint up to this size; CRIU's own limit,
- * 1 MiB, is a leftover from when that was much. */
+/* Deleted files that are still open are copied into the checkpoint up to this size; CRIU's own
+ * limit, 1 MiB, is a leftover from when that was much. */
 #define GHOST_LIMIT (1u << 30)
 
 struct dump {
@@ -82,8 +82,8 @@ static int check_status(struct dump *d, struct error *e)
 {
     enum state_status status = container_status(d->store, d->s);
 
-    /* Engines pause a container before they checkpoint it, and find it paused afterwards (containerd, CRI-O);
-     * a person who paused it may have forgotten. */
+    /* Engines pause a container before they checkpoint it, and find it paused afterwards
+     * (containerd, CRI-O); a person who paused it may have forgotten. */
     d->was_paused = status == STATE_PAUSED && !d->o->own_form;
     if (status != STATE_RUNNING && !d->was_paused)
         return error_set(e, ERROR_WRONG_STATUS, EINVAL, "checkpoint container", d->s->id,
@@ -123,7 +123,8 @@ static int name_joined_network(struct dump *d, struct error *e)
     if (stat(path, &st) < 0)
         return error_errno(e, -errno, "look at network namespace of container", d->s->id);
     d->record.joined_network = true;
-    d->joined_network = str_printf("net[%llu]:" CHECKPOINT_NETNS_KEY, (unsigned long long)st.st_ino);
+    d->joined_network =
+        str_printf("net[%llu]:" CHECKPOINT_NETNS_KEY, (unsigned long long)st.st_ino);
     return 0;
 }
 
@@ -131,8 +132,8 @@ static int name_joined_network(struct dump *d, struct error *e)
  * again (C17): CRIU then leaves the namespace's contents alone on both sides. */
 static int look_at_network(struct dump *d, struct error *e)
 {
-    /* One that was joined is its owner's with all that is in it: CRIU neither saves nor makes it, and the
-     * restored container joins whatever the bundle names then. */
+    /* One that was joined is its owner's with all that is in it: CRIU neither saves nor makes it,
+     * and the restored container joins whatever the bundle names then. */
     if (d->spec->joined_namespaces & CLONE_NEWNET)
         return name_joined_network(d, e);
     if (!(d->spec->new_namespaces & CLONE_NEWNET))
@@ -282,9 +283,9 @@ static int write_seal(struct dump *d, bool sync, struct error *e)
     return 0;
 }
 
-/* The container is frozen, its images are complete. A yes lets CRIU end it (or go on), a no brings it
- * back: so everything that has to be on disk before the container may die is written here, the seal
- * included. One that runs on anyway is not kept waiting for the seal. */
+/* The container is frozen, its images are complete. A yes lets CRIU end it (or go on), a no brings
+ * it back: so everything that has to be on disk before the container may die is written here, the
+ * seal included. One that runs on anyway is not kept waiting for the seal. */
 static int commit(struct dump *d, struct error *e)
 {
     int r;
@@ -311,8 +312,8 @@ static int on_notify(const char *script, pid_t pid, int fd, void *arg, struct er
     return streq(script, "post-dump") ? commit(d, e) : 0;
 }
 
-/* Since it was looked at, it may have ended, and its pid be another's (S4). What is frozen now stays as it
- * is, but for a SIGKILL. */
+/* Since it was looked at, it may have ended, and its pid be another's (S4). What is frozen now
+ * stays as it is, but for a SIGKILL. */
 static int check_process(struct dump *d, struct error *e)
 {
     _cleanup_live_ struct state_live live = {.pidfd = -EBADF};
@@ -324,11 +325,11 @@ static int check_process(struct dump *d, struct error *e)
                      "its first process ended meanwhile");
 }
 
-/* Locking keeps segments from getting lost or refused while a connection is half gone, or half back:
- * also in a network namespace with nothing but lo, where all who could send are frozen, for data that
- * was written but not yet sent goes out while CRIU restores one end, before the other exists (EPIPE,
- * soccr/soccr.c). Without TCP to keep there is nothing to lose, and a lock in the host's own
- * namespace would stay there until the container is restored. */
+/* Locking keeps segments from getting lost or refused while a connection is half gone, or half
+ * back: also in a network namespace with nothing but lo, where all who could send are frozen, for
+ * data that was written but not yet sent goes out while CRIU restores one end, before the other
+ * exists (EPIPE, soccr/soccr.c). Without TCP to keep there is nothing to lose, and a lock in the
+ * host's own namespace would stay there until the container is restored. */
 static int run_criu(struct dump *d, struct error *e)
 {
     _cleanup_strv_ char **external = stdio_external_keys(&d->record.stdio);

@@ -105,7 +105,8 @@ static int parse_namespaces(const struct json_at *at, uint64_t *ret, struct erro
     return r;
 }
 
-/* A key ends up in CRIU's list of inherited descriptors: only the forms that are written are read. */
+/* A key ends up in CRIU's list of inherited descriptors: only the forms that are written are
+ * read. */
 static bool key_fits(const struct stdio_end *end)
 {
     static const char *const prefix[] = {

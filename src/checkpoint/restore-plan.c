@@ -32,7 +32,8 @@ int restore_read(struct restore *r, struct error *e)
     int ret = layout_open(r->o->dir, r->o->own_form, false, &r->layout, e);
     if (ret < 0)
         return ret;
-    /* Once for all: a seal that appears later would be believed in a directory that is open to all. */
+    /* Once for all: a seal that appears later would be believed in a directory that is open to
+     * all. */
     if (r->o->own_form || r->o->require_seal || seal_present(r->layout.dir_fd)) {
         layout_done(&r->layout);
         ret = layout_open(r->o->dir, r->o->own_form, true, &r->layout, e);
@@ -85,9 +86,8 @@ int restore_choose_identity(struct restore *r, struct error *e)
         ret = new_id(&r->id, e);
         if (ret < 0)
             return ret;
-        r->name = str_printf("%s-restored", r->metadata.container_name
-                                                ? r->metadata.container_name
-                                                : r->metadata.container_id);
+        r->name = str_printf("%s-restored", r->metadata.container_name ? r->metadata.container_name
+                                                                       : r->metadata.container_id);
     }
     if (r->o->bundle)
         return container_bundle_path(r->o->bundle, &r->bundle, e);
@@ -122,7 +122,8 @@ static const char *external_source(const struct restore *r, const char *dest)
     return NULL;
 }
 
-/* `source` is resolved: CRIU opens it without following a symlink (open_tree in criu/mount-v2.c). */
+/* `source` is resolved: CRIU opens it without following a symlink (open_tree in
+ * criu/mount-v2.c). */
 static int add_mount(struct restore *r, const char *key, const char *source, struct error *e)
 {
     if (external_source(r, key))
@@ -137,9 +138,9 @@ static int add_mount(struct restore *r, const char *key, const char *source, str
     return 0;
 }
 
-/* Bind mounts by the bundle's config. In another runtime's checkpoint masked files are external too,
- * under their own name or that of what covers them (runc); which of them exist only the container's own
- * /proc knew, so each masked path is offered. */
+/* Bind mounts by the bundle's config. In another runtime's checkpoint masked files are external
+ * too, under their own name or that of what covers them (runc); which of them exist only the
+ * container's own /proc knew, so each masked path is offered. */
 static int collect_mounts(struct restore *r, struct error *e)
 {
     static const char null[] = "/dev/null";
@@ -164,8 +165,8 @@ static int compare_with_bundle(struct restore *r, struct error *e)
             return bundle_differs(r, e, "the checkpoint needs a mount it does not have:", *m);
     for (size_t i = 0; i < r->n_externals; i++)
         if (!strv_contains(r->record.external_mounts, r->externals[i].dest))
-            return bundle_differs(r, e, "it has a mount the checkpoint does not know:",
-                                  r->externals[i].dest);
+            return bundle_differs(
+                r, e, "it has a mount the checkpoint does not know:", r->externals[i].dest);
     for (int t = 0; t < _OCI_NS_MAX; t++) {
         uint64_t flag = oci_namespace_flag((enum oci_namespace_type)t);
         if ((r->record.namespaces & flag) != (r->spec->new_namespaces & flag))
@@ -173,8 +174,9 @@ static int compare_with_bundle(struct restore *r, struct error *e)
                                   oci_namespace_name((enum oci_namespace_type)t));
     }
     if (r->record.joined_network != (r->spec->namespace_paths[OCI_NS_NETWORK] != NULL))
-        return bundle_differs(r, e, "checkpoint and bundle differ in whether they join a namespace of type",
-                              oci_namespace_name(OCI_NS_NETWORK));
+        return bundle_differs(
+            r, e, "checkpoint and bundle differ in whether they join a namespace of type",
+            oci_namespace_name(OCI_NS_NETWORK));
     if (r->record.terminal != r->spec->process->terminal)
         return bundle_differs(r, e, "checkpoint and bundle differ in", "process.terminal");
     return 0;
@@ -211,8 +213,8 @@ int restore_plan_bundle(struct restore *r, struct error *e)
     ret = rootfs_plan_make(r->spec, r->bundle, &r->plan, e);
     if (ret < 0)
         return ret;
-    ret = container_cgroup_plan(&r->cgroup, r->spec, r->id, CGROUP_NEED_OWN,
-                                r->o->systemd_cgroup, e);
+    ret =
+        container_cgroup_plan(&r->cgroup, r->spec, r->id, CGROUP_NEED_OWN, r->o->systemd_cgroup, e);
     if (ret < 0)
         return ret;
     r->plan.cgroup_path = r->cgroup.path;

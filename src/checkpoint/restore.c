@@ -74,9 +74,9 @@ static int find_criu(struct restore *r, struct error *e)
 
 /* ---- what is made, and taken back on failure ---- */
 
-/* CRIU moves the old root away to a tmpfs it mounts on /tmp of the new one, or else to a directory it
- * makes there (criu/mount.c, cr_pivot_root), which a read-only root does not let it. So a root without
- * /tmp gets one for as long as CRIU works. */
+/* CRIU moves the old root away to a tmpfs it mounts on /tmp of the new one, or else to a directory
+ * it makes there (criu/mount.c, cr_pivot_root), which a read-only root does not let it. So a root
+ * without /tmp gets one for as long as CRIU works. */
 static int lend_tmp(struct restore *r, struct error *e)
 {
     if (!r->plan.readonly)
@@ -108,7 +108,8 @@ static int tell_systemd(struct restore *r, struct error *e)
     return cgroup_systemd_set(r->cgroup.unit.name, container_systemd_is_users(), &properties, e);
 }
 
-/* The bundle's limits, then those of the moment of the checkpoint (`update` may have changed them), C13. */
+/* The bundle's limits, then those of the moment of the checkpoint (`update` may have changed them),
+ * C13. */
 static int make_cgroup(struct restore *r, struct error *e)
 {
     int ret = container_cgroup_make(&r->cgroup, r->spec, r->id, e);
@@ -192,9 +193,9 @@ static void undo_restore(void *arg, bool committed)
     work_done(&r->work);
 }
 
-/* What CRIU had brought back were this process's children, and are dead now or about to be. Others may
- * be its children too, from before it was nucleus (`sleep 60 & exec nucleus restore`), so there is an
- * end to the waiting. */
+/* What CRIU had brought back were this process's children, and are dead now or about to be. Others
+ * may be its children too, from before it was nucleus (`sleep 60 & exec nucleus restore`), so there
+ * is an end to the waiting. */
 static void reap(void)
 {
     for (int idle = 0; idle < REAP_MS;) {
@@ -276,9 +277,9 @@ static int set_up_network(struct restore *r, pid_t pid, struct error *e)
     return 0;
 }
 
-/* Credentials come back last (CR_STATE_RESTORE_CREDS, behind post-restore), so this is the first moment
- * to judge them, and CRIU does not take a no any more: what may not go on is killed here, while it is
- * still stopped, and CRIU with it. */
+/* Credentials come back last (CR_STATE_RESTORE_CREDS, behind post-restore), so this is the first
+ * moment to judge them, and CRIU does not take a no any more: what may not go on is killed here,
+ * while it is still stopped, and CRIU with it. */
 static int judge(struct restore *r, struct error *e)
 {
     int ret = policy_check(r->cgroup.path, r->process.pid, r->swrk.pid, r->spec, e);

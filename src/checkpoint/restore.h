@@ -13,8 +13,8 @@
 #include "process/guardian.h"
 #include "process/join.h"
 
-/* A container on its way back: what is read and compared (restore-plan.c), and what exists of it so far
- * (restore.c), to be taken back when a later step fails. Private to the restore. */
+/* A container on its way back: what is read and compared (restore-plan.c), and what exists of it so
+ * far (restore.c), to be taken back when a later step fails. Private to the restore. */
 struct restore {
     const struct restore_options *o;
     const struct store *store;
@@ -50,6 +50,6 @@ struct restore {
 int restore_read(struct restore *r, struct error *e);
 /* Who it will be: id, name and bundle. */
 int restore_choose_identity(struct restore *r, struct error *e);
-/* The bundle: what the checkpoint needs must be what the bundle gives. Makes nothing but missing mount
- * points. */
+/* The bundle: what the checkpoint needs must be what the bundle gives. Makes nothing but missing
+ * mount points. */
 int restore_plan_bundle(struct restore *r, struct error *e);

@@ -35,7 +35,8 @@ static int open_dir(const char *path, struct error *e)
     return fd;
 }
 
-/* The caller's choice may be a link (containerd's is one, BUNDLE/work), as long as nobody else made it. */
+/* The caller's choice may be a link (containerd's is one, BUNDLE/work), as long as nobody else made
+ * it. */
 static int follow(const char *path, char **ret, struct error *e)
 {
     struct stat st;

@@ -4,8 +4,8 @@
 #include "process/exec.h"
 #include "process/foreground.h"
 
-/* As the shell has it, and engines expect it; 255 is runc's (and ssh's) for what went wrong before there was
- * a program: few programs end with it. */
+/* As the shell has it, and engines expect it; 255 is runc's (and ssh's) for what went wrong before
+ * there was a program: few programs end with it. */
 enum { STATUS_NOT_RUN = 126, STATUS_NOT_FOUND = 127, STATUS_FAILED = 255 };
 
 struct values {

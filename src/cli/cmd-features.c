@@ -11,8 +11,9 @@
 
 static const struct option_def options[] = {{0}};
 
-/* runtime-spec, "Features Document": what this binary can do, whatever the host can. The lists are those
- * that config.json is parsed by; tests/e2e/test_commands.py tries every word and every `enabled`. */
+/* runtime-spec, "Features Document": what this binary can do, whatever the host can. The lists are
+ * those that config.json is parsed by; tests/e2e/test_commands.py tries every word and every
+ * `enabled`. */
 
 /* Every name one of the accessors has. */
 static void add_names(struct json_object *o, const char *key, const char *(*name)(size_t))
@@ -143,7 +144,8 @@ static void add_linux(struct json_object *o)
     add_bool(child(l, "netDevices"), "enabled", true);
 }
 
-/* The names are those of runc, which says that other runtimes may use these (its types/features). */
+/* The names are those of runc, which says that other runtimes may use these (its
+ * types/features). */
 static void add_annotations(struct json_object *o)
 {
     struct json_object *a = child(o, "annotations");
@@ -170,8 +172,8 @@ static int run(const struct command_context *ctx, const void *values, char *cons
     add_names(o, "mountOptions", rootfs_option_name);
     add_linux(o);
     add_annotations(o);
-    /* Those by which a config.json reaches what its other fields can't: here properties of its systemd
-     * unit. org.criu.config is refused. */
+    /* Those by which a config.json reaches what its other fields can't: here properties of its
+     * systemd unit. org.criu.config is refused. */
     struct json_object *unsafe = json_object_new_array();
     json_object_array_add(unsafe, json_object_new_string("org.systemd.property."));
     json_object_object_add(o, "potentiallyUnsafeConfigAnnotations", unsafe);

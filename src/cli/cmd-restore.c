@@ -9,7 +9,8 @@
 struct values {
     const char *input, *image_path, *work_path, *bundle, *pid_file, *console_socket,
         *manage_cgroups_mode, *criu;
-    bool no_subreaper, no_pivot, detach, tcp_established, ext_unix_sk, shell_job, file_locks, require_seal;
+    bool no_subreaper, no_pivot, detach, tcp_established, ext_unix_sk, shell_job, file_locks,
+        require_seal;
 };
 #define VALUE(field) offsetof(struct values, field)
 static const struct option_def options[] = {
@@ -117,8 +118,9 @@ const struct command command_restore = {
     .name = "restore",
     .usage = "[options] [ID]",
     .summary = "Bring a container back from a checkpoint",
-    .details = "With -i the seal is verified first; without an ID the container gets a new one (printed\n"
-               "with --detach) and the name of the original with \"-restored\" behind it.",
+    .details =
+        "With -i the seal is verified first; without an ID the container gets a new one (printed\n"
+        "with --detach) and the name of the original with \"-restored\" behind it.",
     .options = options,
     .values_size = sizeof(struct values),
     .min_args = 0,

@@ -17,11 +17,12 @@ extern const struct command command_checkpoint, command_create, command_delete, 
 int command_open_store(const struct command_context *ctx, bool for_writing, struct store *ret,
                        struct error *e);
 
-/* What commands that make processes of containers begin with: the runtime's binary is put out of their reach
- * (process/protect.h), the store is opened, and where `fg` is not NULL signals are taken from here on. */
+/* What commands that make processes of containers begin with: the runtime's binary is put out of
+ * their reach (process/protect.h), the store is opened, and where `fg` is not NULL signals are
+ * taken from here on. */
 int command_begin(const struct command_context *ctx, struct foreground *fg, struct store *ret,
                   struct error *e);
 
-/* --manage-cgroups-mode of checkpoint and restore: NULL or "ignore". CRIU's other modes would have it
- * write to the container's cgroup, which has one owner. */
+/* --manage-cgroups-mode of checkpoint and restore: NULL or "ignore". CRIU's other modes would have
+ * it write to the container's cgroup, which has one owner. */
 int command_check_cgroups_mode(const char *mode, struct error *e);

@@ -13,10 +13,11 @@
 #include "process/protect.h"
 
 static const struct command *const commands[] = {
-    &command_checkpoint, &command_create, &command_delete,   &command_doctor, &command_events, &command_exec,
-    &command_features,   &command_kill,   &command_list,     &command_pause,  &command_ps,
-    &command_restore,    &command_resume, &command_run,      &command_spec,   &command_start,
-    &command_state,      &command_stats,  &command_update, &command_verify,   &command_version,
+    &command_checkpoint, &command_create,   &command_delete, &command_doctor, &command_events,
+    &command_exec,       &command_features, &command_kill,   &command_list,   &command_pause,
+    &command_ps,         &command_restore,  &command_resume, &command_run,    &command_spec,
+    &command_start,      &command_state,    &command_stats,  &command_update, &command_verify,
+    &command_version,
 };
 
 struct global_values {
@@ -171,7 +172,8 @@ static int run(char *const *argv, char *const *envp, struct error *e)
     return run_command(command, &ctx, argv + 1 + next + 1, e);
 }
 
-/* A descriptor opened later must not become 0, 1 or 2 by accident, and end up a container's stdio. */
+/* A descriptor opened later must not become 0, 1 or 2 by accident, and end up a container's
+ * stdio. */
 static void ensure_stdio(void)
 {
     int fd;
@@ -187,7 +189,8 @@ int main(int argc, char *argv[], char *envp[])
     struct error e = {0};
 
     (void)argc;
-    /* After a start by descriptor the kernel names the process after the number (before Linux 6.14). */
+    /* After a start by descriptor the kernel names the process after the number (before Linux
+     * 6.14). */
     (void)prctl(PR_SET_NAME, "nucleus", 0, 0, 0);
     ensure_stdio();
     int r = run(argv, envp, &e);

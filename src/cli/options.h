@@ -49,11 +49,11 @@ struct command_context {
     char *const *envp;
 };
 
-/* Parses argv (behind the command's name) into `values`; options may stand before, between and behind
- * arguments, "--" ends them. "--name=value", "--name value", "-x value", "-xvalue" and, as Go's flag
- * package has it, "-name" are understood. *ret_args (newly allocated, elements borrowed) holds the
- * rest. With `stop_at_first` the first argument ends the options (the global ones) and *ret_next is its
- * index. *ret_help is set when --help or -h was seen. */
+/* Parses argv (behind the command's name) into `values`; options may stand before, between and
+ * behind arguments, "--" ends them. "--name=value", "--name value", "-x value", "-xvalue" and, as
+ * Go's flag package has it, "-name" are understood. *ret_args (newly allocated, elements borrowed)
+ * holds the rest. With `stop_at_first` the first argument ends the options (the global ones) and
+ * *ret_next is its index. *ret_help is set when --help or -h was seen. */
 int options_parse(const struct option_def *defs, char *const *argv, bool stop_at_first,
                   void *values, char ***ret_args, int *ret_next, bool *ret_help,
                   struct error *e);

@@ -197,7 +197,8 @@ struct json_object *stats_json(const struct cgroup_stats *s)
     add_io(o, &s->io);
     add_hugetlb(o, &s->hugetlb);
     add_rdma(o, s);
-    /* Those of a container that runc itself had made the network for, which no OCI bundle asks for. */
+    /* Those of a container that runc itself had made the network for, which no OCI bundle asks
+     * for. */
     json_object_object_add(o, "network_interfaces", NULL);
     return o;
 }

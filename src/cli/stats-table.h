@@ -7,8 +7,8 @@
 #include "base/str.h"
 #include "cgroup/stats.h"
 
-/* `stats`: what people want to know of a container at one moment. What is not known (no controller) is
- * USAGE_UNKNOWN. */
+/* `stats`: what people want to know of a container at one moment. What is not known (no controller)
+ * is USAGE_UNKNOWN. */
 
 #define USAGE_UNKNOWN INT64_MIN
 

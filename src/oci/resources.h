@@ -7,13 +7,14 @@
 
 #include "base/error.h"
 
-/* linux.resources (runtime-spec 1.3, config-linux.md "Control groups") as plain data, in the spec's own
- * terms and units; cgroup/ turns them into cgroup v2's. What only cgroup v1 has (kernel memory,
- * real-time budgets, network classes, …) is refused by the parser where it asks for something. Strings
- * and arrays are owned. */
+/* linux.resources (runtime-spec 1.3, config-linux.md "Control groups") as plain data, in the spec's
+ * own terms and units; cgroup/ turns them into cgroup v2's. What only cgroup v1 has (kernel memory,
+ * real-time budgets, network classes, …) is refused by the parser where it asks for something.
+ * Strings and arrays are owned. */
 
-/* A number that may be absent. In the signed ones -1 means "no limit". Limits, shares, quota, period
- * and weights that are 0 in the file are absent: so engines write "none", and so runc reads it. */
+/* A number that may be absent. In the signed ones -1 means "no limit". Limits, shares, quota,
+ * period and weights that are 0 in the file are absent: so engines write "none", and so runc reads
+ * it. */
 struct oci_opt_i64 {
     bool set;
     int64_t value;

@@ -29,7 +29,8 @@ static int check_name(struct decoder *d, const struct json_at *at, const char *n
     return decode_error(d, at, "\"%s\" is no name of a network device", found);
 }
 
-/* One "%d" stands for a number that is free in the container (config-linux.md, "Network Devices"). */
+/* One "%d" stands for a number that is free in the container (config-linux.md, "Network
+ * Devices"). */
 static bool is_template(const char *name)
 {
     return strstr(name, "%d") != NULL;

@@ -27,7 +27,8 @@ static int decode_capability_set(struct decoder *d, const struct json_at *at, vo
         if (r < 0)
             return r;
         int cap = oci_capability_parse(name);
-        /* A list made for a newer kernel: the program runs with less (config.md, "Linux Process"). */
+        /* A list made for a newer kernel: the program runs with less (config.md, "Linux
+         * Process"). */
         if (cap < 0) {
             decode_warn(d, &el, "is no capability that is known here, left out");
             continue;

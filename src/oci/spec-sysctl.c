@@ -62,7 +62,8 @@ static void to_dots(char *key)
         *p = *p == '/' ? '.' : *p == '.' ? '/' : *p;
 }
 
-/* No component may lead out of /proc/sys, or be nothing. In a component a slash stands for a dot. */
+/* No component may lead out of /proc/sys, or be nothing. In a component a slash stands for a
+ * dot. */
 static bool is_valid_key(const char *key)
 {
     for (const char *p = key;; p++) {

@@ -85,10 +85,10 @@ struct oci_mount {
     char *type;        /* NULL: only for binds */
     char *source;      /* NULL: none */
     char **options;    /* as written */
-    /* For the options idmap and ridmap: ids of the mount's files (container_id) and what they show as
-     * (host_id), config.md "uidMappings". Both or neither, and of a bind mount only; without them
-     * idmap takes the container's own user namespace, and given without either option they mean
-     * idmap. */
+    /* For the options idmap and ridmap: ids of the mount's files (container_id) and what they show
+     * as (host_id), config.md "uidMappings". Both or neither, and of a bind mount only; without
+     * them idmap takes the container's own user namespace, and given without either option they
+     * mean idmap. */
     struct oci_id_map *uid_maps, *gid_maps;
     size_t n_uid_maps, n_gid_maps;
 };
@@ -143,8 +143,8 @@ struct oci_seccomp {
     uint32_t flags;       /* SECCOMP_FILTER_FLAG_* */
     struct oci_seccomp_rule *rules;
     size_t n_rules;
-    /* AF_UNIX socket that gets the notify descriptor: absolute, fits sun_path; there where, and only
-     * where, an action is SECCOMP_RET_USER_NOTIF. */
+    /* AF_UNIX socket that gets the notify descriptor: absolute, fits sun_path; there where, and
+     * only where, an action is SECCOMP_RET_USER_NOTIF. */
     char *listener_path, *listener_metadata;
 };
 
@@ -225,8 +225,8 @@ struct oci_spec {
     char *namespace_paths[_OCI_NS_MAX];
     uint64_t joined_namespaces; /* CLONE_NEW* of these */
     struct oci_time_offset time_monotonic, time_boottime;
-    /* Of a new user namespace. With a joined one there may be some: engines give the namespace's own
-     * mappings along with its path. Whoever joins it compares them, and others are an error. */
+    /* Of a new user namespace. With a joined one there may be some: engines give the namespace's
+     * own mappings along with its path. Whoever joins it compares them, and others are an error. */
     struct oci_id_map *uid_maps, *gid_maps;
     size_t n_uid_maps, n_gid_maps;
     char *cgroups_path; /* NULL: runtime's choice */
@@ -243,8 +243,8 @@ struct oci_spec {
     size_t n_devices;
     /* Each belongs to a namespace that is new or joined (that a joined one is not the host's is for
      * whoever opens it to see). The key has dots between its components; a slash in it stands for a
-     * dot in a file's name, as sysctl(8) has it ("net.ipv4.conf.eth0/5.forwarding"). No component is
-     * empty, "." or "..". */
+     * dot in a file's name, as sysctl(8) has it ("net.ipv4.conf.eth0/5.forwarding"). No component
+     * is empty, "." or "..". */
     struct oci_annotation *sysctls;
     size_t n_sysctls;
     char *mount_label; /* SELinux context of the container's mounts */
@@ -270,8 +270,8 @@ bool oci_spec_isolates(const struct oci_spec *spec, uint64_t flag) _pure_;
 int oci_spec_parse(const char *text, size_t len, const char *name, struct oci_spec **ret,
                    struct error *e);
 
-/* The text of BUNDLE/config.json, newly allocated. A bundle or file that is not there, is a directory or is
- * too large is an error that names the path. */
+/* The text of BUNDLE/config.json, newly allocated. A bundle or file that is not there, is a
+ * directory or is too large is an error that names the path. */
 int oci_config_read(const char *bundle, char **ret, size_t *ret_len, struct error *e);
 
 /* Reads BUNDLE/config.json and parses it. */

@@ -12,11 +12,12 @@
  *
  * They come in three parts, by who may and can:
  *   attributes_begin()  the runtime, on itself, before it makes the process of an `exec`
- *   attributes_apply()  the process, on itself: what only it can set. Anywhere after the namespaces, before
- *                       security_apply_credentials() and any seccomp filter
- *   attributes_give()   the parent, to the process, after PROGRAM_READY and before PROGRAM_COMMIT: what
- *                       takes CAP_SYS_NICE on the host, which nobody in a user namespace has; and so
- *                       late that hooks don't inherit it (a SCHED_DEADLINE process may not even fork) */
+ *   attributes_apply()  the process, on itself: what only it can set. Anywhere after the
+ *                       namespaces, before security_apply_credentials() and any seccomp filter
+ *   attributes_give()   the parent, to the process, after PROGRAM_READY and before PROGRAM_COMMIT:
+ *                       what takes CAP_SYS_NICE on the host, which nobody in a user namespace has;
+ *                       and so late that hooks don't inherit it (a SCHED_DEADLINE process may not
+ *                       even fork) */
 
 struct attributes_plan {
     const struct oci_scheduler *scheduler; /* NULL: leave */

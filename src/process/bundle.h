@@ -19,7 +19,7 @@ struct bundle_config {
 int bundle_config_load(const char *bundle, struct bundle_config *ret, struct error *e);
 void bundle_config_done(struct bundle_config *c);
 
-/* The config of a container as it was when it was created; where that was not kept (by a nucleus before
- * 1.0), the bundle's. */
+/* The config of a container as it was when it was created; where that was not kept (by a nucleus
+ * before 1.0), the bundle's. */
 int container_load_spec(const struct store *store, const struct state *s, struct oci_spec **ret,
                         struct error *e);

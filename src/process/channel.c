@@ -81,12 +81,13 @@ int channel_failed(const struct program_message *m, struct error *e)
                          "check process.args and PATH in process.env",
                          "executable file not found in $PATH");
     if (m->errnum == EPERM && streq(m->step, PROGRAM_STEP_LIMIT))
-        return error_set(e, ERROR_PERMISSION, EPERM, m->step, subject,
-                         "ask for no more than the caller's own hard limit (ulimit -H), or run nucleus with "
-                         "CAP_SYS_RESOURCE",
-                         NULL);
-    return error_set(e, streq(m->step, PROGRAM_STEP_RUN) ? ERROR_PROGRAM : ERROR_SYSTEM, m->errnum, m->step, subject, NULL, m->why[0] ? "%s" : NULL,
-                     m->why);
+        return error_set(
+            e, ERROR_PERMISSION, EPERM, m->step, subject,
+            "ask for no more than the caller's own hard limit (ulimit -H), or run nucleus with "
+            "CAP_SYS_RESOURCE",
+            NULL);
+    return error_set(e, streq(m->step, PROGRAM_STEP_RUN) ? ERROR_PROGRAM : ERROR_SYSTEM, m->errnum,
+                     m->step, subject, NULL, m->why[0] ? "%s" : NULL, m->why);
 }
 
 /* 1 when the child is ready. */
@@ -150,24 +151,44 @@ int channel_await_ready(int fd, const char *id, const struct channel_handler *h,
     return r < 0 ? r : 0;
 }
 
-int channel_await_report(int fd, const char *id, struct error *e)
+/* 1 for a packet, 0 at the end. A packet is written in one piece (PIPE_BUF). */
+static int hear_report(int fd, const char *id, struct program_message *ret, struct error *e)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
-    struct program_message m;
     ssize_t n;
 
     while (poll(&p, 1, -1) < 0)
         if (errno != EINTR)
             return error_errno(e, -errno, HEAR, id);
     do
-        n = read(fd, &m, sizeof(m));
+        n = read(fd, ret, sizeof(*ret));
     while (n < 0 && errno == EINTR);
-    if (n == 0)
-        return 0;
-    if (n != sizeof(m) || m.event != PROGRAM_FAILED)
+    if (n < 0)
+        return error_errno(e, -errno, HEAR, id);
+    if (n != 0 && n != sizeof(*ret))
         return error_set(e, ERROR_INTERNAL, EBADMSG, HEAR, id, NULL, NULL);
-    end_texts(&m);
-    return channel_failed(&m, e);
+    end_texts(ret);
+    return n > 0;
+}
+
+int channel_await_report(int fd, const char *id, struct error *e)
+{
+    struct program_message m;
+    bool ready = false;
+
+    for (;;) {
+        int r = hear_report(fd, id, &m, e);
+        if (r < 0)
+            return r;
+        if (r == 0 && ready)
+            return 0;
+        if (r == 0)
+            return error_set(e, ERROR_WRONG_STATUS, ESRCH, "start container", id, NULL,
+                             "container not running: it ended before its program ran");
+        if (m.event == PROGRAM_FAILED)
+            return channel_failed(&m, e);
+        ready = m.event == PROGRAM_READY;
+    }
 }
 
 int channel_await_exec(int fd, const char *id, struct error *e)

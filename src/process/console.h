@@ -5,8 +5,9 @@
 
 #include "base/error.h"
 
-/* Sends a descriptor to the listener of an AF_UNIX, SOCK_STREAM socket, with `name` as the message's data.
- * Neither connecting nor sending waits for a listener that does not read: that is an error. */
+/* Sends a descriptor to the listener of an AF_UNIX, SOCK_STREAM socket, with `name` as the
+ * message's data. Neither connecting nor sending waits for a listener that does not read: that is
+ * an error. */
 int socket_send_fd(const char *socket_path, int fd, const char *name, struct error *e);
 
 /* Sends a pty master to the listener of a console socket (AF_UNIX, SOCK_STREAM), with its name as

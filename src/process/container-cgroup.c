@@ -49,8 +49,8 @@ int container_cgroup_plan(struct container_cgroup *c, const struct oci_spec *spe
     return cgroup_choose_path(&c->host, spec->cgroups_path, id, &c->path, e);
 }
 
-/* The devices of the spec are not counted: who may not make a cgroup may open no more than the kernel lets
- * a user namespace anyway. */
+/* The devices of the spec are not counted: who may not make a cgroup may open no more than the
+ * kernel lets a user namespace anyway. */
 static bool wants_limits(const struct oci_spec *spec)
 {
     const struct oci_resources *r = &spec->resources;
@@ -129,8 +129,9 @@ int container_cgroup_make(struct container_cgroup *c, const struct oci_spec *spe
         return r;
     }
     _cleanup_free_ char *text = error_render(&why);
-    log_warning("the container runs without a cgroup of its own, and can't be paused or checkpointed: %s",
-                text);
+    log_warning(
+        "the container runs without a cgroup of its own, and can't be paused or checkpointed: %s",
+        text);
     error_done(&why);
     free(c->path);
     c->path = NULL;
@@ -192,7 +193,8 @@ int container_cgroup_limit_devices(const struct container_cgroup *c, const struc
 {
     if (!c->path || !c->unlimited_caller)
         return 0;
-    return cgroup_set_devices(c->fd, c->path, spec->resources.devices, spec->resources.n_devices, e);
+    return cgroup_set_devices(c->fd, c->path, spec->resources.devices, spec->resources.n_devices,
+                              e);
 }
 
 int container_cgroup_limit(struct container_cgroup *c, const struct oci_spec *spec, struct error *e)

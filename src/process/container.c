@@ -127,8 +127,8 @@ int container_open(const struct store *store, const char *ref, struct state_lock
 }
 
 /* Its first process holds the reading end of its FIFO for as long as it waits for `start`, so a
- * missing FIFO, or one without a reader, means that a `start` got through and died before it could say
- * so. On success *ret_fd, where wanted, is the writing end. */
+ * missing FIFO, or one without a reader, means that a `start` got through and died before it could
+ * say so. On success *ret_fd, where wanted, is the writing end. */
 static bool waits_for_start(const struct store *store, const struct state *s, int *ret_fd)
 {
     _cleanup_free_ char *fifo = state_fifo_name(s->id);
@@ -175,7 +175,8 @@ int container_check_cgroup(const struct state *s, const char *step, struct error
     if (s->cgroup_path)
         return 0;
     return error_set(e, ERROR_CGROUP, EOPNOTSUPP, step, s->id,
-                     "see nucleus doctor for why none could be made", "the container has no cgroup");
+                     "see nucleus doctor for why none could be made",
+                     "the container has no cgroup");
 }
 
 static int wrong_status(struct error *e, const char *step, const struct state *s,
@@ -183,18 +184,6 @@ static int wrong_status(struct error *e, const char *step, const struct state *s
 {
     return error_set(e, ERROR_WRONG_STATUS, EINVAL, step, s->id, remedy, "%s (it is %s)", rule,
                      state_status_name(status));
-}
-
-static int run_hooks(const struct store *store, const struct state *s, enum oci_hook_kind kind,
-                     enum state_status status, struct error *e)
-{
-    _cleanup_spec_ struct oci_spec *spec = NULL;
-    int r = container_load_spec(store, s, &spec, e);
-
-    if (r < 0 || spec->hooks[kind].n == 0)
-        return r;
-    _cleanup_free_ char *state = state_render_oci(s, status);
-    return hooks_run(kind, &spec->hooks[kind], state, s->bundle_path ? s->bundle_path : "/", e);
 }
 
 /* A regular file in a FIFO's place would take the word to start, or hold news, for nobody. */
@@ -209,9 +198,10 @@ static int check_fifo(int fd, const char *name, struct error *e)
                      "something else is in its place");
 }
 
-/* Hooks lie on the way to execve, or behind it: *ret_fd is where the container's first process tells of
- * them, -EBADF where there are none. */
-static int open_report(const struct store *store, const struct state *s, int *ret_fd, struct error *e)
+/* Hooks lie on the way to execve, or behind it: *ret_fd is where the container's first process
+ * tells of them, -EBADF where there are none. */
+static int open_report(const struct store *store, const struct state *s, int *ret_fd,
+                       struct error *e)
 {
     _cleanup_free_ char *name = state_report_name(s->id);
 
@@ -221,20 +211,35 @@ static int open_report(const struct store *store, const struct state *s, int *re
     return *ret_fd < 0 ? 0 : check_fifo(*ret_fd, name, e);
 }
 
-/* startContainer and poststart; when one fails the container is ended (runtime.md, "Lifecycle"). */
-static int finish_start(const struct store *store, const struct state *s, int report_fd,
-                        struct error *e)
+/* Nobody deleted it, or made another one of its id, while no lock was held. */
+static int check_same(const struct store *store, const struct state *s, struct error *e)
 {
-    _cleanup_live_ struct state_live live = {.pidfd = -EBADF};
+    _cleanup_lock_ struct state_lock lock = {.fd = -EBADF};
+    _cleanup_state_ struct state *now = NULL;
+    int r = open_by_id(store, s->id, &lock, &now, e);
 
-    if (report_fd < 0)
-        return 0;
-    state_live(s, -EBADF, &live);
+    if (r < 0 || (now->pid == s->pid && now->start_ticks == s->start_ticks))
+        return r;
+    return wrong_status(e, "start container", s, STATE_STOPPED, NULL, "container not running");
+}
+
+/* startContainer and poststart; when one fails the container is ended (runtime.md, "Lifecycle").
+ * Without the lock: hooks may take as long as they like, may call nucleus themselves, and a
+ * container that hangs in one must be killed all the same. */
+static int finish_start(const struct store *store, const struct state *s,
+                        const struct oci_spec *spec, int report_fd, int pidfd, struct error *e)
+{
+    const struct oci_hook_list *hooks = &spec->hooks[OCI_HOOK_POSTSTART];
     int r = channel_await_report(report_fd, s->id, e);
+
     if (r == 0)
-        r = run_hooks(store, s, OCI_HOOK_POSTSTART, STATE_RUNNING, e);
-    if (r < 0 && live.running)
-        (void)sys_pidfd_send_signal(live.pidfd, SIGKILL);
+        r = check_same(store, s, e);
+    if (r == 0 && hooks->n > 0) {
+        _cleanup_free_ char *state = state_render_oci(s, STATE_RUNNING);
+        r = hooks_run(OCI_HOOK_POSTSTART, hooks, state, s->bundle_path ? s->bundle_path : "/", e);
+    }
+    if (r < 0)
+        (void)sys_pidfd_send_signal(pidfd, SIGKILL);
     return r;
 }
 
@@ -276,13 +281,21 @@ int container_start(const struct store *store, const char *ref, struct error *e)
     s->status = STATE_RUNNING;
     s->started_at = (uint64_t)time(NULL);
     r = store_save(store, s, e);
-    /* Hooks may take as long as they like, and a container that hangs in one must be killed all the same. */
+    if (r < 0 || report_fd < 0)
+        return r;
+    _cleanup_live_ struct state_live live = {.pidfd = -EBADF};
+    _cleanup_spec_ struct oci_spec *spec = NULL;
+    state_live(s, -EBADF, &live);
+    r = container_load_spec(store, s, &spec, e);
+    if (r < 0)
+        return r;
     state_lock_done(&lock);
-    return r < 0 ? r : finish_start(store, s, report_fd, e);
+    return finish_start(store, s, spec, report_fd, live.pidfd, e);
 }
 
-/* Whether the cgroup of a container that has stopped is in use by another one by now: by one that was
- * restored, or made again, with the same linux.cgroupsPath. Who runs in there is not this one's. */
+/* Whether the cgroup of a container that has stopped is in use by another one by now: by one that
+ * was restored, or made again, with the same linux.cgroupsPath. Who runs in there is not this
+ * one's. */
 static int cgroup_is_anothers(const struct store *store, const struct state *s, struct error *e)
 {
     struct state **list;
@@ -349,8 +362,9 @@ static int tear_down(const struct store *store, const struct state *s, struct er
         if (r < 0)
             return r;
     }
-    /* The first process of a pid namespace ends last: not before those that `exec` added and whose parents,
-     * outside, have not waited for them. Nothing of it runs any more once the cgroup is gone. */
+    /* The first process of a pid namespace ends last: not before those that `exec` added and whose
+     * parents, outside, have not waited for them. Nothing of it runs any more once the cgroup is
+     * gone. */
     if (live.running && s->cgroup_path && !anothers) {
         (void)sys_pidfd_wait(live.pidfd, CONTAINER_ZOMBIE_TIMEOUT_MS);
         return 0;
@@ -370,8 +384,8 @@ static int remove_files(const struct store *store, const char *id, struct error 
     return store_remove(store, id, e);
 }
 
-/* Everything, once the processes are gone; then poststop hooks, by the config that goes with the record. A
- * config that can't be read any more keeps nobody from deleting. */
+/* Everything, once the processes are gone; then poststop hooks, by the config that goes with the
+ * record. A config that can't be read any more keeps nobody from deleting. */
 static int remove_all(const struct store *store, const struct state *s, struct error *e)
 {
     _cleanup_spec_ struct oci_spec *spec = NULL;

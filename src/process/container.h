@@ -23,12 +23,12 @@ struct container_create_options {
     const char *bundle;
     const char *pid_file;       /* NULL: none */
     const char *console_socket; /* AF_UNIX socket that gets the pty master; NULL: none */
-    const char *pidfd_socket;   /* AF_UNIX socket that gets a pidfd of the first process; NULL: none */
+    const char *pidfd_socket;   /* AF_UNIX socket that gets a pidfd of the first process, or NULL */
     bool hold;                  /* stop before execve until container_start() */
     bool keep_console;          /* hand the pty master to the caller instead */
     bool no_pivot;              /* change the root without pivot_root(2): "/" is an initramfs */
     bool keep_keyring;          /* the caller's session keyring stays the container's */
-    unsigned preserve_fds;      /* descriptors 3 to 3 + N - 1 go to the program; listen_fds are among them */
+    unsigned preserve_fds;      /* descriptors 3 to 3 + N - 1 go to the program */
     unsigned listen_fds;        /* of which these come by socket activation, sd_listen_fds(3) */
     enum cgroup_need cgroup_need;
     bool systemd_cgroup; /* the cgroup is a scope that systemd makes (--systemd-cgroup) */
@@ -55,8 +55,8 @@ int container_start(const struct store *store, const char *ref, struct error *e)
  * record left at `creating` by a command that died reads as stopped; one whose creator still holds
  * the lock reads as creating. */
 enum state_status container_status(const struct store *store, const struct state *s);
-/* Likewise under the lock, or where nobody else can be changing the container: the creator of a record at
- * `creating` is gone. */
+/* Likewise under the lock, or where nobody else can be changing the container: the creator of a
+ * record at `creating` is gone. */
 enum state_status container_status_locked(const struct store *store, const struct state *s);
 
 /* For what takes a cgroup: ERROR_CGROUP where the record names none. */
@@ -67,16 +67,16 @@ int container_check_cgroup(const struct state *s, const char *step, struct error
 int container_kill(const struct store *store, const char *ref, int sig, bool all, struct error *e);
 
 /* Removes cgroup and record. A created container is ended first; a running or paused one only with
- * `force`, else ERROR_WRONG_STATUS. With `force` a container that does not exist is fine, and `ref` must be
- * the whole id or name. */
+ * `force`, else ERROR_WRONG_STATUS. With `force` a container that does not exist is fine, and `ref`
+ * must be the whole id or name. */
 int container_delete(const struct store *store, const char *ref, bool force, struct error *e);
 
 /* After the first process of a foreground `run` ended: what is left of the container goes, with the
  * record unless `keep` (then it says stopped). */
 int container_finish(const struct store *store, const char *id, bool keep, struct error *e);
 
-/* Loads by reference for an operation that changes the container: resolve, take the lock, load again
- * under it, and check S18. */
+/* Loads by reference for an operation that changes the container: resolve, take the lock, load
+ * again under it, and check S18. */
 int container_open(const struct store *store, const char *ref, struct state_lock *ret_lock,
                    struct state **ret, struct error *e);
 
@@ -90,11 +90,11 @@ int container_write_pid_file(const char *path, pid_t pid, struct error *e);
 /* oom_score_adj of a process, by a procfs nobody can have mounted over. */
 int container_set_oom_score(int procfd, pid_t pid, int value, struct error *e);
 
-/* --preserve-fds N: ERROR_USAGE where one of the descriptors 3 to 3 + N - 1 is not open. Called before any
- * other is opened. */
+/* --preserve-fds N: ERROR_USAGE where one of the descriptors 3 to 3 + N - 1 is not open. Called
+ * before any other is opened. */
 int container_check_preserved(unsigned n, struct error *e);
 
-/* What a spec asks of the terminal must fit how it was called: a console socket without a terminal, or
- * a detached container with a terminal and nobody to take the master, are ERROR_USAGE. */
+/* What a spec asks of the terminal must fit how it was called: a console socket without a terminal,
+ * or a detached container with a terminal and nobody to take the master, are ERROR_USAGE. */
 int container_check_terminal(bool terminal, const char *console_socket, bool detached,
                              struct error *e);

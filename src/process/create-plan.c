@@ -8,7 +8,8 @@
 #include "process/creation.h"
 #include "sys/fs.h"
 
-/* LISTEN_PID of sd_listen_fds(3) is the program's own pid, which it alone knows before it exists. */
+/* LISTEN_PID of sd_listen_fds(3) is the program's own pid, which it alone knows before it
+ * exists. */
 static char *tell_listen_fds(struct creation *c)
 {
     struct oci_process *p = c->config.spec->process;
@@ -21,8 +22,8 @@ static char *tell_listen_fds(struct creation *c)
     return pid;
 }
 
-/* Two descriptors that are one thing to a shell that passes them must both be there: what follows takes the
- * numbers that are free. */
+/* Two descriptors that are one thing to a shell that passes them must both be there: what follows
+ * takes the numbers that are free. */
 int container_check_preserved(unsigned n, struct error *e)
 {
     for (unsigned i = 0; i < n; i++) {
@@ -39,16 +40,17 @@ int container_check_preserved(unsigned n, struct error *e)
 /* A namespace joined by path can be the runtime's own: what is set there is set for the host. */
 static int refuse_host_namespace(enum oci_namespace_type type, const char *what, struct error *e)
 {
-    _cleanup_free_ char *why = str_printf("linux.namespaces names the runtime's own namespace of type %s, "
-                                          "so it would be set on the host", oci_namespace_name(type));
+    _cleanup_free_ char *why =
+        str_printf("linux.namespaces names the runtime's own namespace of type %s, "
+                   "so it would be set on the host",
+                   oci_namespace_name(type));
     return error_set(e, ERROR_CONFIG, EINVAL, "use", what,
                      "give the container a namespace of its own, or leave it out", "%s", why);
 }
 
 static bool is_hosts(const struct creation *c, enum oci_namespace_type type)
 {
-    return c->config.spec->namespace_paths[type] &&
-           !(c->joined.flags & oci_namespace_flag(type));
+    return c->config.spec->namespace_paths[type] && !(c->joined.flags & oci_namespace_flag(type));
 }
 
 static int check_host_namespaces(const struct creation *c, struct error *e)
@@ -58,9 +60,12 @@ static int check_host_namespaces(const struct creation *c, struct error *e)
         const char *prefix;
         enum oci_namespace_type type;
     } kinds[] = {
-        {"net", OCI_NS_NETWORK},          {"kernel.domainname", OCI_NS_UTS},
-        {"kernel/domainname", OCI_NS_UTS}, {"kernel", OCI_NS_IPC},
-        {"fs", OCI_NS_IPC},               {"user", OCI_NS_USER},
+        {"net", OCI_NS_NETWORK},
+        {"kernel.domainname", OCI_NS_UTS},
+        {"kernel/domainname", OCI_NS_UTS},
+        {"kernel", OCI_NS_IPC},
+        {"fs", OCI_NS_IPC},
+        {"user", OCI_NS_USER},
     };
     const struct oci_spec *spec = c->config.spec;
 
@@ -77,8 +82,9 @@ static int check_host_namespaces(const struct creation *c, struct error *e)
     return 0;
 }
 
-/* The container stays in the caller's user namespace, and that is one whose one group is its owner's: what a
- * rootless engine makes for a user without subordinate ids (user_namespaces(7), "setgroups"). */
+/* The container stays in the caller's user namespace, and that is one whose one group is its
+ * owner's: what a rootless engine makes for a user without subordinate ids (user_namespaces(7),
+ * "setgroups"). */
 static int groups_are_denied(const struct oci_spec *spec, bool *ret, struct error *e)
 {
     static const char file[] = "/proc/self/setgroups";
@@ -117,9 +123,8 @@ static int plan_procfd(struct creation *c, struct error *e)
     const struct oci_spec *spec = c->config.spec;
 
     if (!(spec->new_namespaces & (CLONE_NEWUSER | CLONE_NEWTIME)) &&
-        !(spec->joined_namespaces & CLONE_NEWUSER) &&
-        !spec->process->has_oom_score_adj && spec->n_net_devices == 0 && c->sysctls.n == 0 &&
-        !program_needs_proc(&c->init.program))
+        !(spec->joined_namespaces & CLONE_NEWUSER) && !spec->process->has_oom_score_adj &&
+        spec->n_net_devices == 0 && c->sysctls.n == 0 && !program_needs_proc(&c->init.program))
         return 0;
     c->procfd = sys_open_private_proc();
     if (c->procfd < 0)
@@ -153,8 +158,9 @@ static void plan_hooks(struct creation *c)
 {
     const struct oci_spec *spec = c->config.spec;
 
-    c->init.tell_mounted =
-        has_hooks(c, OCI_HOOK_PRESTART) || has_hooks(c, OCI_HOOK_CREATE_RUNTIME);
+    c->hold =
+        c->o->hold || has_hooks(c, OCI_HOOK_START_CONTAINER) || has_hooks(c, OCI_HOOK_POSTSTART);
+    c->init.tell_mounted = has_hooks(c, OCI_HOOK_PRESTART) || has_hooks(c, OCI_HOOK_CREATE_RUNTIME);
     if (has_hooks(c, OCI_HOOK_CREATE_CONTAINER)) {
         c->init.create_hooks = &spec->hooks[OCI_HOOK_CREATE_CONTAINER];
         c->init.create_state = &c->create_state;

@@ -102,7 +102,7 @@ static int make_fifos(struct creation *c, struct error *e)
 {
     const struct oci_hook_list *hooks = c->config.spec->hooks;
 
-    if (!c->o->hold)
+    if (!c->hold)
         return 0;
     c->fifo = state_fifo_name(c->o->id);
     int r = make_fifo(c->store, c->fifo, &c->fifo_made, &c->fifo_fd, e);
@@ -300,7 +300,7 @@ static int record(struct creation *c, struct error *e)
     if (c->record->start_ticks == 0)
         return error_set(e, ERROR_SYSTEM, ESRCH, "read start time of process", c->o->id,
                          "check that /proc is mounted and shows all processes", NULL);
-    c->record->status = c->o->hold ? STATE_CREATED : STATE_RUNNING;
+    c->record->status = c->hold ? STATE_CREATED : STATE_RUNNING;
     int r = store_save(c->store, c->record, e);
     if (r == 0 && c->o->pid_file) {
         r = container_write_pid_file(c->o->pid_file, c->process.pid, e);
@@ -315,10 +315,26 @@ static int record(struct creation *c, struct error *e)
 static int release(struct creation *c, struct error *e)
 {
     int r = channel_say(c->spawn.sync[0], PROGRAM_COMMIT, c->o->id, e);
-    if (r < 0 || c->o->hold)
+    if (r < 0 || c->hold)
         return r;
-    r = channel_await_exec(c->spawn.sync[0], c->o->id, e);
-    return r < 0 ? r : run_hooks(c, OCI_HOOK_POSTSTART, STATE_RUNNING, e);
+    return channel_await_exec(c->spawn.sync[0], c->o->id, e);
+}
+
+/* Hooks on the way to the program, or behind it, are run as by `start`: without the lock. */
+static int start_staged(struct creation *c, struct error *e)
+{
+    /* `start` waits for the end of what is written there. */
+    c->fifo_fd = fd_close(c->fifo_fd);
+    c->report_fd = fd_close(c->report_fd);
+    int r = container_start(c->store, c->o->id, e);
+    if (r == 0)
+        return 0;
+    (void)container_delete(c->store, c->o->id, true, NULL);
+    while (waitpid(c->process.pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    if (c->o->pid_file)
+        (void)unlink(c->o->pid_file);
+    return r;
 }
 
 int container_create(const struct store *store, const struct container_create_options *o,
@@ -355,6 +371,7 @@ int container_create(const struct store *store, const struct container_create_op
                          "choose another id, or delete that one first",
                          "container with given ID already exists");
 
+    c.spawn.lock_fd = &lock.fd;
     r = creation_plan(&c, e);
     if (r == 0)
         r = prepare(&c, e);
@@ -369,6 +386,12 @@ int container_create(const struct store *store, const struct container_create_op
     if (r < 0) {
         creation_undo(&c);
         return r;
+    }
+    state_lock_done(&lock);
+    if (c.hold && !o->hold) {
+        r = start_staged(&c, e);
+        if (r < 0)
+            return r;
     }
     log_debug("container '%s': first process %d, cgroup '%s'", o->id, (int)c.process.pid,
               c.cgroup.path ? c.cgroup.path : "-");

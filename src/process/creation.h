@@ -10,8 +10,8 @@
 #include "process/rdt.h"
 #include "process/sysctl.h"
 
-/* A container on its way: what is planned (create-plan.c) and what exists of it so far (create.c), to be
- * taken back when a later step fails. Private to `create`. */
+/* A container on its way: what is planned (create-plan.c) and what exists of it so far (create.c),
+ * to be taken back when a later step fails. Private to `create`. */
 struct creation {
     const struct store *store;
     const struct container_create_options *o;
@@ -35,6 +35,7 @@ struct creation {
     struct state *record;
     struct container_process process;
     bool fifo_made, report_made, record_saved, pid_file_made, rdt_made;
+    bool hold; /* stop before execve: as asked, or for hooks on the way there */
     bool hooked; /* hooks have run: poststop belongs to it when the creation is taken back */
 };
 

@@ -5,7 +5,8 @@
 
 #include "process/program.h"
 
-/* A process that `exec` adds, once it is in the container's namespaces (join.h) and up to execve. */
+/* A process that `exec` adds, once it is in the container's namespaces (join.h) and up to
+ * execve. */
 
 struct exec_plan {
     struct program_plan program;

@@ -105,8 +105,8 @@ static int add_groups(struct oci_process *p, char *const *gids, struct error *e)
     return 0;
 }
 
-/* Not inheritable: a program with file capabilities would gain what nobody asked for (CVE-2022-29162). So
- * ambient only where the container has it inheritable already. */
+/* Not inheritable: a program with file capabilities would gain what nobody asked for
+ * (CVE-2022-29162). So ambient only where the container has it inheritable already. */
 static int add_capabilities(struct oci_process *p, char *const *names, struct error *e)
 {
     struct oci_capabilities *c = &p->capabilities;

@@ -20,9 +20,10 @@ struct exec_process_options {
     bool no_new_privs;              /* can't be taken away */
 };
 
-/* Changes `container`, the process of the container's spec, into the one to run, or replaces it by the
- * file's. What the file leaves out that the container limits (capabilities, resource limits, umask,
- * oomScoreAdj, LSM labels, scheduler, I/O priority, CPU affinity) is the container's: leaving it out
- * must not be a way out of it. The options come on top of either. ERROR_USAGE names the option. */
+/* Changes `container`, the process of the container's spec, into the one to run, or replaces it by
+ * the file's. What the file leaves out that the container limits (capabilities, resource limits,
+ * umask, oomScoreAdj, LSM labels, scheduler, I/O priority, CPU affinity) is the container's:
+ * leaving it out must not be a way out of it. The options come on top of either. ERROR_USAGE names
+ * the option. */
 int exec_process_make(struct oci_process **container, const struct exec_process_options *o,
                       struct error *e);

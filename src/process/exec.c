@@ -18,6 +18,7 @@
 #include "process/bundle.h"
 #include "process/channel.h"
 #include "process/console.h"
+#include "process/rdt.h"
 #include "process/exec-child.h"
 #include "process/join.h"
 #include "sys/fs.h"
@@ -78,7 +79,8 @@ static int not_running(const struct exec *x, struct error *e)
     return wrong_status(x, STATE_STOPPED, "container not running", e);
 }
 
-/* It may take for ever, so the caller's signals must work, whatever foreground_prepare() has done. */
+/* It may take for ever, so the caller's signals must work, whatever foreground_prepare() has
+ * done. */
 static int await_resume(const struct exec *x, struct error *e)
 {
     sigset_t none, before;
@@ -175,9 +177,9 @@ static int plan_cgroup(struct exec *x, struct error *e)
     return r;
 }
 
-/* A container may have moved its processes further down and passed its controllers on: then its cgroup
- * takes none any more (cgroup-v2.rst, "No Internal Process Constraint"), but the one of its first
- * process does. */
+/* A container may have moved its processes further down and passed its controllers on: then its
+ * cgroup takes none any more (cgroup-v2.rst, "No Internal Process Constraint"), but the one of its
+ * first process does. */
 static int use_cgroup_of_first_process(struct exec *x, struct error *e)
 {
     _cleanup_free_ char *file = str_printf("%d/cgroup", (int)x->container->pid), *text = NULL;
@@ -208,7 +210,8 @@ static int use_cgroup_of_first_process(struct exec *x, struct error *e)
 
 /* ---- planning ---- */
 
-/* In a user namespace whose one group is its owner's there is no setgroups(2) (user_namespaces(7)). */
+/* In a user namespace whose one group is its owner's there is no setgroups(2)
+ * (user_namespaces(7)). */
 static int plan_groups(struct exec *x, struct error *e)
 {
     _cleanup_free_ char *file = str_printf("%d/setgroups", (int)x->container->pid), *text = NULL;
@@ -238,6 +241,12 @@ static int plan_namespaces(struct exec *x, struct error *e)
         return error_set(e, ERROR_UNSUPPORTED, EINVAL, STEP, x->container->id,
                          "call nucleus from outside of the container",
                          "its mount namespace is the caller's own");
+    /* One that its first process made for itself is that process's to rule: "root" in there would
+     * be whoever it says. */
+    if ((x->set.flags & CLONE_NEWUSER) && !oci_spec_isolates(x->spec, CLONE_NEWUSER))
+        return error_set(
+            e, ERROR_PERMISSION, EPERM, STEP, x->container->id, NULL,
+            "its first process is in a user namespace that its config.json does not have");
     return 0;
 }
 
@@ -321,8 +330,9 @@ static int join(struct exec *x, struct error *e)
     return r;
 }
 
-/* It is born with the container's oom_score_adj: this process takes that on for a moment. Afterwards an
- * ordinary user could not write the file of one that is closed to everybody (PR_SET_DUMPABLE). */
+/* It is born with the container's oom_score_adj: this process takes that on for a moment.
+ * Afterwards an ordinary user could not write the file of one that is closed to everybody
+ * (PR_SET_DUMPABLE). */
 static int join_with_oom_score(struct exec *x, struct error *e)
 {
     const struct oci_process *p = x->spec->process;
@@ -354,6 +364,7 @@ static int spawn(struct exec *x, struct error *e)
     x->spawn.run = exec_run;
     x->spawn.arg = &x->plan;
     x->spawn.slow = let_go_of_lock;
+    x->spawn.lock_fd = &x->lock.fd;
     x->spawn.patience_ms = PATIENCE_MS;
     x->spawn.slow_arg = x;
     return join_with_oom_score(x, e);
@@ -389,6 +400,17 @@ static int pass_listener(void *arg, int listener, struct error *e)
     return seccomp_notify_agent(x->spec->seccomp, fd, x->process.pid, state, e);
 }
 
+/* The group is there, or is what it would be made as. */
+static int join_rdt_group(struct exec *x, struct error *e)
+{
+    _cleanup_rdt_ struct rdt_group group = RDT_GROUP_EMPTY;
+
+    if (!x->spec->intel_rdt)
+        return 0;
+    int r = rdt_prepare(x->spec->intel_rdt, x->container->id, RDT_ROOT, false, &group, e);
+    return r < 0 ? r : rdt_enter(&group, x->process.pid, e);
+}
+
 static int set_up(struct exec *x, struct error *e)
 {
     const struct channel_handler handler = {
@@ -400,6 +422,8 @@ static int set_up(struct exec *x, struct error *e)
     };
     int r = x->attach ? attach(x, e) : 0;
 
+    if (r == 0)
+        r = join_rdt_group(x, e);
     if (r == 0)
         r = channel_say(x->spawn.sync[0], PROGRAM_GO, x->container->id, e);
 
@@ -450,9 +474,10 @@ static void take_back(struct exec *x)
         (void)unlink(x->o->pid_file);
 }
 
-/* A container that ends at this very moment shows in many ways: its processes are killed (ECHILD), its pid
- * namespace takes no new one (ENOMEM, kernel/pid.c), its files in /proc can't be read (ESRCH). The first
- * process ends after all the others of its pid namespace, so it is waited for. */
+/* A container that ends at this very moment shows in many ways: its processes are killed (ECHILD),
+ * its pid namespace takes no new one (ENOMEM, kernel/pid.c), its files in /proc can't be read
+ * (ESRCH). The first process ends after all the others of its pid namespace, so it is waited
+ * for. */
 static int explain(const struct exec *x, int r, struct error *e)
 {
     bool dying = r == -ECHILD || r == -ENOMEM || r == -ESRCH;

@@ -79,7 +79,8 @@ static _noreturn_ void become_hook(const struct run *run, pid_t parent)
     char *const args[] = {run->hook->path, NULL}, *const nothing[] = {NULL};
     int in = high(run->state_fd), out = high(run->output[1]), report = high(run->stillborn[1]);
 
-    /* A hook must not outlive a runtime that is killed. One that is gone already sends no signal. */
+    /* A hook must not outlive a runtime that is killed. One that is gone already sends no
+     * signal. */
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     if (getppid() != parent)
         _exit(126);
@@ -109,7 +110,8 @@ static int open_memory(void)
     return fd < 0 ? -errno : fd;
 }
 
-/* A file, not a pipe: a hook that does not read its input blocks nobody. Each has one of its own. */
+/* A file, not a pipe: a hook that does not read its input blocks nobody. Each has one of its
+ * own. */
 static int make_input(struct run *run, const char *state, size_t len)
 {
     run->state_fd = open_memory();

@@ -66,8 +66,8 @@ int idmap_plan_make(const struct oci_spec *spec, struct idmap_plan *ret, struct 
     }
     _cleanup_free_ char *u = find_helper(uids.helper), *g = find_helper(gids.helper);
     if (!u || !g)
-        return error_set(e, ERROR_PERMISSION, EPERM, "map ids of the user namespace for user",
-                         NULL, "install newuidmap and newgidmap (package uidmap), or map only your own "
+        return error_set(e, ERROR_PERMISSION, EPERM, "map ids of the user namespace for user", NULL,
+                         "install newuidmap and newgidmap (package uidmap), or map only your own "
                          "user and group, each with size 1",
                          "an ordinary user may map itself alone");
     ret->by_helper = true;
@@ -80,9 +80,9 @@ static int write_file(int procfd, pid_t pid, const char *file, const char *text,
     int r = file_write_at(procfd, path, text);
 
     if (r == -EINVAL)
-        return error_set(e, ERROR_CONFIG, EINVAL, "write id map", path,
-                         "use fewer ranges: the kernel takes less than a page of text, a line a range",
-                         NULL);
+        return error_set(
+            e, ERROR_CONFIG, EINVAL, "write id map", path,
+            "use fewer ranges: the kernel takes less than a page of text, a line a range", NULL);
     if (r < 0)
         return error_set(e, ERROR_PERMISSION, -r, "write id map", path,
                          "run nucleus as root, or map only ids that are yours", NULL);
@@ -123,9 +123,10 @@ static int run_helper(pid_t pid, const struct side *side, struct error *e)
         if (errno != EINTR)
             return error_errno(e, -errno, "wait for", path);
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        return error_set(e, ERROR_PERMISSION, EPERM, "map ids with", path,
-                         "check /etc/subuid and /etc/subgid against linux.uidMappings and gidMappings",
-                         "it refused (its reason is printed above)");
+        return error_set(
+            e, ERROR_PERMISSION, EPERM, "map ids with", path,
+            "check /etc/subuid and /etc/subgid against linux.uidMappings and gidMappings",
+            "it refused (its reason is printed above)");
     return 0;
 }
 

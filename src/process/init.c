@@ -22,8 +22,8 @@ static _noreturn_ void fail(const struct init_plan *plan, int r, const char *ste
     program_fail(&plan->program, r, step, subject);
 }
 
-/* A process can enter a new time namespace itself, as long as it is alone in its thread group; its offsets
- * can only be set before anybody is in (time_namespaces(7)). */
+/* A process can enter a new time namespace itself, as long as it is alone in its thread group; its
+ * offsets can only be set before anybody is in (time_namespaces(7)). */
 static void enter_time_namespace(const struct init_plan *plan)
 {
     if (unshare(CLONE_NEWTIME) < 0)
@@ -33,7 +33,8 @@ static void enter_time_namespace(const struct init_plan *plan)
         if (r < 0)
             fail(plan, r, "set offsets of time namespace", "linux.timeOffsets");
     }
-    _cleanup_close_ int fd = openat(plan->program.procfd, "self/ns/time_for_children", O_RDONLY | O_CLOEXEC);
+    _cleanup_close_ int fd =
+        openat(plan->program.procfd, "self/ns/time_for_children", O_RDONLY | O_CLOEXEC);
     if (fd < 0 || setns(fd, CLONE_NEWTIME) < 0)
         fail(plan, errno, "enter time namespace", NULL);
 }
@@ -119,9 +120,10 @@ _noreturn_ void init_run(const struct init_plan *plan)
 {
     sys_reset_signals();
     program_await(&plan->program, PROGRAM_GO);
-    /* Nobody who shares a pid namespace with this process may look into it or take its descriptors while it
-     * is still the runtime (CVE-2016-9962). execve() sets it back. Not before the id maps are written, which an
-     * ordinary user could not do then; what joins namespaces was made so before (join.c). */
+    /* Nobody who shares a pid namespace with this process may look into it or take its descriptors
+     * while it is still the runtime (CVE-2016-9962). execve() sets it back. Not before the id maps
+     * are written, which an ordinary user could not do then; what joins namespaces was made so
+     * before (join.c). */
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 
     set_up_namespaces(plan);

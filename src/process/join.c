@@ -25,8 +25,8 @@ static const char *const file_names[] = {
     [OCI_NS_CGROUP] = "cgroup", [OCI_NS_TIME] = "time",
 };
 
-/* The user namespace first: its rights are what the others may be joined by. The mount namespace last:
- * paths mean something else behind it. */
+/* The user namespace first: its rights are what the others may be joined by. The mount namespace
+ * last: paths mean something else behind it. */
 static const enum oci_namespace_type order[] = {
     OCI_NS_USER, OCI_NS_PID,    OCI_NS_NETWORK, OCI_NS_IPC,
     OCI_NS_UTS,  OCI_NS_CGROUP, OCI_NS_TIME,    OCI_NS_MOUNT,
@@ -52,8 +52,8 @@ static bool same_file(int fd, const struct stat *other)
     return fstat(fd, &st) == 0 && st.st_dev == other->st_dev && st.st_ino == other->st_ino;
 }
 
-/* 1 where it is the caller's own: there is nothing to join, and setns(2) refuses a user namespace that one
- * is in already. */
+/* 1 where it is the caller's own: there is nothing to join, and setns(2) refuses a user namespace
+ * that one is in already. */
 static int check_path(int fd, enum oci_namespace_type type, const char *path, struct error *e)
 {
     static const char step[] = "join namespace";
@@ -66,8 +66,8 @@ static int check_path(int fd, enum oci_namespace_type type, const char *path, st
                          "name a file like /proc/PID/ns/net or a bind mount of one",
                          "it is no namespace");
     if ((uint64_t)found != oci_namespace_flag(type))
-        return error_set(e, ERROR_CONFIG, EINVAL, step, path, NULL,
-                         "it is not of type %s", oci_namespace_name(type));
+        return error_set(e, ERROR_CONFIG, EINVAL, step, path, NULL, "it is not of type %s",
+                         oci_namespace_name(type));
     if (stat(own_path, &own) < 0)
         return error_errno(e, -errno, "look at namespace", own_path);
     if (!same_file(fd, &own))
@@ -118,8 +118,7 @@ int namespaces_open_of(int procfd, pid_t pid, struct namespace_set *ret, struct 
         /* A process that is ending has left its namespaces before it leaves /proc. */
         if (fd < 0)
             return error_set(e, ERROR_SYSTEM, errno == ENOENT ? ESRCH : errno,
-                             "open namespace of the container", theirs, NULL,
-                             NULL);
+                             "open namespace of the container", theirs, NULL, NULL);
         if (fstatat(procfd, own, &st, 0) < 0)
             return error_errno(e, -errno, "look at namespace", own);
         if (!same_file(fd, &st))
@@ -138,15 +137,17 @@ static _noreturn_ void between_failed(const struct program_plan *plan, const cha
     program_fail(plan, errno, step, subject);
 }
 
-/* Whoever owns a namespace has to be the one who joins it: the host's root for a network namespace that an
- * engine has made there, the root of the container's user namespace for what was made inside. So what
- * the caller may join comes first, then the user namespace, then what that one's rights are for. */
+/* Whoever owns a namespace has to be the one who joins it: the host's root for a network namespace
+ * that an engine has made there, the root of the container's user namespace for what was made
+ * inside. So what the caller may join comes first, then the user namespace, then what that one's
+ * rights are for. */
 static void join_all(const struct namespace_set *set, const struct program_plan *channel)
 {
     bool joined[_OCI_NS_MAX] = {false};
 
-    /* Behind it they could no longer be given up where that user namespace denies setgroups(2), and whoever
-     * owns it would have the host's groups in what runs there. An ordinary user may not, here or there. */
+    /* Behind it they could no longer be given up where that user namespace denies setgroups(2), and
+     * whoever owns it would have the host's groups in what runs there. An ordinary user may not,
+     * here or there. */
     if (set->fd[OCI_NS_USER] >= 0 && syscall(SYS_setgroups, 0, NULL) < 0 && errno != EPERM)
         between_failed(channel, "drop additional groups", NULL);
     for (int round = 0; round < 2; round++)
@@ -185,8 +186,8 @@ static int await_spawned(struct join_plan *plan, pid_t *ret_pid, int *ret_pidfd,
 {
     struct program_message m;
     int fd = -EBADF;
-    /* What it said is there by now. One that was killed may have left a process that holds the other end, and
-     * waits for this one. */
+    /* What it said is there by now. One that was killed may have left a process that holds the
+     * other end, and waits for this one. */
     int r = channel_await_news(plan->sync[0], 0) ? channel_hear(plan->sync[0], plan->id, &m, &fd, e)
                                                  : 0;
 
@@ -221,6 +222,10 @@ int join_spawn(struct join_plan *plan, pid_t *ret_pid, int *ret_pidfd, struct er
                            direct ? ret_pidfd : &between);
     if (pid == 0) {
         (void)close(plan->sync[0]);
+        /* flock(2) goes with the open file: a child that was frozen or stopped on its way would
+         * keep the lock when this process is killed. */
+        if (plan->lock_fd && *plan->lock_fd >= 0)
+            (void)close(*plan->lock_fd);
         if (!direct)
             join_and_spawn(plan);
         plan->run(plan->arg);

@@ -21,9 +21,9 @@ void program_become_root(const struct program_plan *plan)
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
-/* EDQUOT and ENOSYS are what hosts without keyrings or with strict quotas answer; a container that keeps
- * the caller's keyring would be a hole, so both are errors. One by name could be there already, made by
- * another container and opened to all: without a name it is new. */
+/* EDQUOT and ENOSYS are what hosts without keyrings or with strict quotas answer; a container that
+ * keeps the caller's keyring would be a hole, so both are errors. One by name could be there
+ * already, made by another container and opened to all: without a name it is new. */
 static void join_keyring(const struct program_plan *plan)
 {
     enum security_step step = 0;

@@ -42,8 +42,8 @@ static void find_candidates(struct program_plan *plan)
     while (*path) {
         size_t n = strcspn(path, ":");
         /* An empty element means the working directory. */
-        strv_push(&plan->candidates, n ? str_printf("%.*s/%s", (int)n, path, name)
-                                       : str_printf("./%s", name));
+        strv_push(&plan->candidates,
+                  n ? str_printf("%.*s/%s", (int)n, path, name) : str_printf("./%s", name));
         path += n;
         path += *path == ':';
     }
@@ -127,6 +127,13 @@ static void send_packet(const struct program_plan *plan, struct program_message 
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
     ssize_t n;
 
+    /* `start` is gone, and did not wait: what the program prints is all that anybody sees. */
+    if (plan->sync_fd < 0 && plan->report_fd < 0) {
+        (void)dprintf(STDERR_FILENO, "nucleus: cannot %s%s%s%s: %s\n", m->step,
+                      m->subject[0] ? " '" : "", m->subject, m->subject[0] ? "'" : "",
+                      m->why[0] ? m->why : strerrordesc_np(m->errnum));
+        return;
+    }
     if (fd >= 0) {
         msg.msg_control = control.buf;
         msg.msg_controllen = sizeof(control.buf);
@@ -203,9 +210,9 @@ static void mount_console(const struct program_plan *plan, int slave)
         program_fail(plan, r, "mount terminal on", "/dev/console");
 }
 
-/* A pty of the container's own devpts: the slave becomes stdio and the controlling terminal
- * (of the first process /dev/console too), the master goes to the parent. Everything by descriptor: nothing in the rootfs is
- * trusted to be what its name says (CVE-2025-52565). */
+/* A pty of the container's own devpts: the slave becomes stdio and the controlling terminal (of the
+ * first process /dev/console too), the master goes to the parent. Everything by descriptor: nothing
+ * in the rootfs is trusted to be what its name says (CVE-2025-52565). */
 static int open_console(const struct program_plan *plan, bool own_console)
 {
     _cleanup_close_ int ptmx =
@@ -235,8 +242,8 @@ static int open_console(const struct program_plan *plan, bool own_console)
     return slave;
 }
 
-/* A stdio descriptor on the host's /dev/null is opened again on the container's own: it would hold a
- * mount of the host, which a checkpoint could not name. */
+/* A stdio descriptor on the host's /dev/null is opened again on the container's own: it would hold
+ * a mount of the host, which a checkpoint could not name. */
 static void reopen_null(const struct program_plan *plan, int fd)
 {
     struct stat st;
@@ -245,8 +252,8 @@ static void reopen_null(const struct program_plan *plan, int fd)
         return;
     int flags = fcntl(fd, F_GETFL);
     /* Not blocking: a container can have put a FIFO there. */
-    _cleanup_close_ int null =
-        sys_open_in_root(AT_FDCWD, "/dev/null", (uint64_t)(flags & O_ACCMODE) | O_NOCTTY | O_NONBLOCK, 0);
+    _cleanup_close_ int null = sys_open_in_root(
+        AT_FDCWD, "/dev/null", (uint64_t)(flags & O_ACCMODE) | O_NOCTTY | O_NONBLOCK, 0);
     if (null == -ENOENT)
         return;
     if (null < 0)
@@ -305,7 +312,8 @@ static int enter_cwd(const struct program_plan *plan, bool make, int *ret_errno)
     if (syscall(SYS_getcwd, where, sizeof(where)) < 0)
         program_fail(plan, errno, "enter working directory", plan->cwd);
     if (where[0] != '/')
-        program_fail(plan, EPERM, "enter working directory (it lies outside the container)", plan->cwd);
+        program_fail(plan, EPERM, "enter working directory (it lies outside the container)",
+                     plan->cwd);
     return 0;
 }
 
@@ -344,8 +352,9 @@ static const char *find_executable(const struct program_plan *plan)
                  plan->argv[0]);
 }
 
-/* Everything but stdio, what the program is to have, and two more (-EBADF: none): even close-on-exec
- * descriptors could be reached by name while execve looks its path up (CVE-2024-21626). */
+/* Everything but stdio, what the program is to have, and two more (-EBADF: none): even
+ * close-on-exec descriptors could be reached by name while execve looks its path up
+ * (CVE-2024-21626). */
 static void close_others(const struct program_plan *plan, int keep, int keep_too)
 {
     int first = 3 + (int)plan->preserve_fds;
@@ -382,11 +391,7 @@ static _noreturn_ void exec_failed(const struct program_plan *plan, const char *
 {
     int saved = errno;
 
-    if (plan->sync_fd >= 0 || plan->report_fd >= 0)
-        program_send(plan, PROGRAM_FAILED, saved, PROGRAM_STEP_RUN, path, -EBADF);
-    else
-        (void)dprintf(STDERR_FILENO, "nucleus: cannot run '%s': %s\n", path,
-                      strerrordesc_np(saved));
+    program_send(plan, PROGRAM_FAILED, saved, PROGRAM_STEP_RUN, path, -EBADF);
     _exit(saved == ENOENT ? 127 : 126);
 }
 
@@ -466,9 +471,8 @@ static void run_start_hooks(const struct program_plan *plan)
 {
     struct hook_failure f;
 
-    if (plan->start_hooks &&
-        hooks_run_in_child(OCI_HOOK_START_CONTAINER, plan->start_hooks, plan->start_state, -EBADF,
-                           &f) < 0) {
+    if (plan->start_hooks && hooks_run_in_child(OCI_HOOK_START_CONTAINER, plan->start_hooks,
+                                                plan->start_state, -EBADF, &f) < 0) {
         program_send_failure(plan, f.errnum, HOOK_STEP, f.subject, f.why);
         _exit(EXIT_FAILURE);
     }
@@ -491,6 +495,9 @@ _noreturn_ void program_run(const struct program_plan *plan, const char *path)
         fill_listen_pid(plan->listen_pid);
 
     run_start_hooks(&late);
+    /* So that `start` can tell execve, which closes the other end, from a death on the way. */
+    if (late.sync_fd < 0 && plan->report_fd >= 0)
+        program_send(&late, PROGRAM_READY, 0, NULL, NULL, -EBADF);
     load_filter(&late, SECURITY_LAST);
     (void)execve(path, plan->argv, plan->env);
     exec_failed(&late, path);

@@ -9,8 +9,8 @@
 #include "process/hooks.h"
 #include "security/security.h"
 
-/* A process of a container from its stdio to execve: what the first one (init.h) and those that `exec`
- * adds (exec.h) have in common. Planned in the parent; in the child nothing allocates. */
+/* A process of a container from its stdio to execve: what the first one (init.h) and those that
+ * `exec` adds (exec.h) have in common. Planned in the parent; in the child nothing allocates. */
 
 struct program_plan {
     const struct security_plan *security;
@@ -34,14 +34,16 @@ struct program_plan {
     unsigned preserve_fds; /* descriptors 3 to 3 + N - 1 are the program's (--preserve-fds) */
     int sync_fd;           /* the child's end of channel_open() */
     int fifo_fd;           /* >= 0: wait here for `start` */
-    int report_fd;         /* with a FIFO: another one, on which `start` hears what happens up to execve, or
-                              -EBADF */
+    /* With a FIFO: another one, on which `start` hears what happens up to execve, or -EBADF. */
+    int report_fd;
 };
 
-/* From the spec's process (of its first process, or one that `exec` adds); everything is borrowed but `candidates` and what HOME takes: argv[0] in the container's PATH
- * (execvp(3)'s rule: a name with a slash is tried as it is). */
+/* From the spec's process (of its first process, or one that `exec` adds); everything is borrowed
+ * but `candidates` and what HOME takes: argv[0] in the container's PATH (execvp(3)'s rule: a name
+ * with a slash is tried as it is). */
 void program_plan_make(struct program_plan *plan, const struct oci_process *process,
-                       const struct oci_spec *spec, const struct security_plan *security, bool exec);
+                       const struct oci_spec *spec, const struct security_plan *security,
+                       bool exec);
 /* Whether procfd must be set. */
 bool program_needs_proc(const struct program_plan *plan) _pure_;
 void program_plan_done(struct program_plan *plan);
@@ -50,9 +52,9 @@ void program_plan_done(struct program_plan *plan);
 
 /* What the child says, a packet each. */
 enum program_event {
-    PROGRAM_SPAWNED = 1, /* by a process in between: errnum is the pid, carries the pidfd (join.h) */
+    PROGRAM_SPAWNED = 1, /* by one in between (join.h): errnum is the pid, carries the pidfd */
     PROGRAM_CONSOLE,     /* carries the pty master as SCM_RIGHTS */
-    PROGRAM_MOUNTED,     /* the first process: all is mounted, "/" is the host's still; waits for HOOKED */
+    PROGRAM_MOUNTED,     /* the first process: all is mounted, "/" still the host's; HOOKED next */
     PROGRAM_SECCOMP,     /* carries the listener of seccomp notifications */
     PROGRAM_READY,       /* set up; will wait for COMMIT */
     PROGRAM_FAILED,      /* errnum, step, subject; the child has ended */
@@ -71,8 +73,8 @@ struct program_message {
 /* One that has a remedy. */
 #define PROGRAM_STEP_LIMIT "set process.rlimits"
 
-/* What the parent says, a byte each. End of file means the parent is gone: the child ends, so a killed
- * `create` leaves no process behind. */
+/* What the parent says, a byte each. End of file means the parent is gone: the child ends, so a
+ * killed `create` leaves no process behind. */
 #define PROGRAM_GO 'G'     /* the process is known, its id maps are written */
 #define PROGRAM_HOOKED 'H' /* the hooks of the runtime namespace have run */
 #define PROGRAM_COMMIT 'C' /* the record is saved */
@@ -90,21 +92,24 @@ void program_await(const struct program_plan *plan, char what);
 _noreturn_ void program_fail(const struct program_plan *plan, int r, const char *step,
                              const char *subject);
 
-/* Closes all but stdio, the program's own, and what this process needs itself: nothing of the host is left
- * to be found in it. */
+/* Closes all but stdio, the program's own, and what this process needs itself: nothing of the host
+ * is left to be found in it. */
 void program_close_others(const struct program_plan *plan);
 
-/* In a user namespace of the container's own: becomes its root, so that what is made now belongs to it. */
+/* In a user namespace of the container's own: becomes its root, so that what is made now belongs to
+ * it. */
 void program_become_root(const struct program_plan *plan);
 
 /* A session of its own and, unless told to keep the caller's, a session keyring of its own. */
 void program_new_session(const struct program_plan *plan, bool keep_keyring);
 
 /* In the container's namespaces and root: stdio, working directory, umask, limits, credentials. Of
- * the `first` process a terminal is mounted on /dev/console too, and its working directory is made where it is
- * missing. Returns the program's path. Anything that fails is told by program_fail(). */
+ * the `first` process a terminal is mounted on /dev/console too, and its working directory is made
+ * where it is missing. Returns the program's path. Anything that fails is told by
+ * program_fail(). */
 const char *program_enter(const struct program_plan *plan, bool first);
 
-/* Says READY, waits for COMMIT and, with a FIFO, for `start`; then startContainer hooks, seccomp and execve.
- * Exits 127 where the program is not found, 126 where it can't be run, 1 for anything before. */
+/* Says READY, waits for COMMIT and, with a FIFO, for `start`; then startContainer hooks, seccomp
+ * and execve. Exits 127 where the program is not found, 126 where it can't be run, 1 for anything
+ * before. */
 _noreturn_ void program_run(const struct program_plan *plan, const char *path);

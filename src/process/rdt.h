@@ -45,6 +45,7 @@ int rdt_enter(const struct rdt_group *g, pid_t pid, struct error *e);
 void rdt_undo(const struct rdt_group *g);
 
 /* At `delete`: removes the group that is named by the container's id, and its monitoring group. One
- * with a closID stays: other containers may be in it (as runc has it). What is not there is fine. */
+ * with a closID stays: other containers may be in it (as runc has it). What is not there is
+ * fine. */
 int rdt_remove(const struct oci_intel_rdt *rdt, const char *id, const char *root, bool any_fs,
                struct error *e);

@@ -24,7 +24,8 @@ struct sysctl_plan {
 /* Paths from keys as the parser gives them: a dot separates, a slash stands for a dot of a name
  * ("net.ipv4.conf.eth0/100.forwarding" is sys/net/ipv4/conf/eth0.100/forwarding). Which keys belong
  * to a namespace of the container the parser has checked; here empty parts, "." and ".." are
- * refused once more (ERROR_CONFIG), for by them a key of a namespace could end at one of the host. */
+ * refused once more (ERROR_CONFIG), for by them a key of a namespace could end at one of the
+ * host. */
 int sysctl_plan_make(const struct oci_annotation *list, size_t n, struct sysctl_plan *ret,
                      struct error *e);
 void sysctl_plan_done(struct sysctl_plan *plan);

@@ -11,7 +11,8 @@
 #include "base/file.h"
 #include "sys/fs.h"
 
-/* Masked and read-only paths. Runs between clone3 and execve: nothing here allocates or takes a lock. */
+/* Masked and read-only paths. Runs between clone3 and execve: nothing here allocates or takes a
+ * lock. */
 
 /* Where the kernel's own files are, and the mount that is there (one child, one thread). */
 static struct {
@@ -38,8 +39,9 @@ int cover_hold_mount(const struct rootfs_op *op, int mnt)
     return 0;
 }
 
-/* Below a mount that is held the path is walked from there: by its name, something else of the root file
- * system could be in its place by now, and the kernel's files would stay uncovered (CVE-2019-19921). */
+/* Below a mount that is held the path is walked from there: by its name, something else of the root
+ * file system could be in its place by now, and the kernel's files would stay uncovered
+ * (CVE-2019-19921). */
 static int open_target(const struct rootfs_plan *plan, const char *dest)
 {
     for (size_t i = 0; i < ARRAY_SIZE(held); i++) {

@@ -16,8 +16,8 @@
 
 /* Runs between clone3 and execve: nothing here allocates or takes a lock. */
 
-/* The directory of `dest`, made where it is missing, and the name in it. A symlink of the image may lead
- * there, but not into a procfs or sysfs: what lies there is the kernel's. */
+/* The directory of `dest`, made where it is missing, and the name in it. A symlink of the image may
+ * lead there, but not into a procfs or sysfs: what lies there is the kernel's. */
 static int open_parent(int root, const char *dest, const char **ret_name)
 {
     char parent[PATH_MAX];
@@ -82,7 +82,8 @@ static int bind_device(const struct rootfs_op *op, int dir, const char *name,
     return 0;
 }
 
-/* Owner by the descriptor of what was just looked at: chown(2) of a name could meet something else. */
+/* Owner by the descriptor of what was just looked at: chown(2) of a name could meet something
+ * else. */
 static int make_node(const struct rootfs_op *op, int dir, const char *name)
 {
     struct stat st;
@@ -99,7 +100,8 @@ static int make_node(const struct rootfs_op *op, int dir, const char *name)
     return fchownat(fd, "", op->uid, op->gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
-/* Something is there: the same node is fine, but one from config.json has the mode and owner it says. */
+/* Something is there: the same node is fine, but one from config.json has the mode and owner it
+ * says. */
 static int check_there(const struct rootfs_op *op, int dir, const char *name,
                        struct rootfs_failure *f)
 {

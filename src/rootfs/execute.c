@@ -41,8 +41,8 @@ static int leave_host(const struct rootfs_plan *plan)
 
 /* Where the root goes: the directory at the root's path in this mount namespace, which must be the
  * one the plan was made for. A user namespace's root may not be able to get there (a bundle below
- * somebody's 0700 directory), and in a mount namespace that was joined the path may lead elsewhere: "/" does as
- * well, and only hooks see a difference. */
+ * somebody's 0700 directory), and in a mount namespace that was joined the path may lead elsewhere:
+ * "/" does as well, and only hooks see a difference. */
 static int open_place(const struct rootfs_plan *plan)
 {
     struct stat planned, found;
@@ -103,8 +103,8 @@ static bool has_option(const struct rootfs_op *op, const char *prefix)
     return false;
 }
 
-/* As runc: a tmpfs without mode= looks like the directory it covers. One that begins with what is in
- * that directory has its owner, too. */
+/* As runc: a tmpfs without mode= looks like the directory it covers. One that begins with what is
+ * in that directory has its owner, too. */
 static int fill_tmpfs(const struct rootfs_op *op, int mnt, const struct target *t,
                       struct rootfs_failure *f)
 {
@@ -174,10 +174,10 @@ static int finish_fs(const struct rootfs_plan *plan, const struct rootfs_op *op,
     return r < 0 ? rootfs_failed(f, r, "make read-only", op->dest) : 0;
 }
 
-/* A cgroup2 shows the tree from the cgroup on that its cgroup namespace was made in. A container without
- * a new one would see the whole tree of whoever's namespace it is; so a process that makes one mounts it,
- * into the descriptor table that both have. It needs no path: what the process is in, nobody can name
- * wrongly. */
+/* A cgroup2 shows the tree from the cgroup on that its cgroup namespace was made in. A container
+ * without a new one would see the whole tree of whoever's namespace it is; so a process that makes
+ * one mounts it, into the descriptor table that both have. It needs no path: what the process is
+ * in, nobody can name wrongly. */
 static int mount_own_cgroup(const struct rootfs_op *op, uint64_t attr)
 {
     int pidfd = -EBADF, status = 0;
@@ -227,8 +227,8 @@ static int mount_fs(const struct rootfs_plan *plan, const struct rootfs_op *op,
     return r < 0 ? r : target_attach(plan, op, mnt, &t, f);
 }
 
-/* Flags that the source has stay unless an option takes them away; where the kernel has locked them, since
- * the mount came from another user namespace, that fails. */
+/* Flags that the source has stay unless an option takes them away; where the kernel has locked
+ * them, since the mount came from another user namespace, that fails. */
 static int set_options(const struct rootfs_plan *plan, const struct rootfs_op *op, int mnt,
                        struct rootfs_failure *f)
 {

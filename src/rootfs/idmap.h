@@ -3,8 +3,9 @@
 
 #include "rootfs/rootfs.h"
 
-/* User namespaces for id-mapped mounts. A mount takes its map from a namespace; one that has just the maps
- * of config.json is made by a process that does nothing else and is gone when the descriptor is there. */
+/* User namespaces for id-mapped mounts. A mount takes its map from a namespace; one that has just
+ * the maps of config.json is made by a process that does nothing else and is gone when the
+ * descriptor is there. */
 
 /* The namespace made last, for the next mount with the same maps: usually all have one. Start with
  * {.fd = -EBADF}. */

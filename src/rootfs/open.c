@@ -37,9 +37,9 @@ static bool needs_clone(const struct rootfs_plan *plan, const struct rootfs_op *
     return op->kind == ROOTFS_MOUNT_BIND || is_bound_device(plan, op);
 }
 
-/* Thousands of binds are thousands of descriptors. The soft limit is raised only while they are made,
- * and they are kept at high numbers: what comes after, the container too, has the limit it had, and free
- * numbers under it. */
+/* Thousands of binds are thousands of descriptors. The soft limit is raised only while they are
+ * made, and they are kept at high numbers: what comes after, the container too, has the limit it
+ * had, and free numbers under it. */
 static int make_room(struct opening *o, struct error *e)
 {
     rlim_t n = RESERVED_FDS;

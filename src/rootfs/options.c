@@ -90,8 +90,8 @@ const struct rootfs_option rootfs_option_table[] = {
     OPTION("defaults", NOTHING, 0),
     OPTION("silent", NOTHING, 0),
     OPTION("loud", NOTHING, 0),
-    /* fsconfig(2) has no flag for it. File systems that keep a change counter do so unasked, ext4, the
-     * last that wanted to be told, since Linux 6.1. */
+    /* fsconfig(2) has no flag for it. File systems that keep a change counter do so unasked, ext4,
+     * the last that wanted to be told, since Linux 6.1. */
     OPTION("iversion", NOTHING, 0),
     OPTION("noiversion", NOTHING, 0),
     /* Mandatory locks went with Linux 5.15. */

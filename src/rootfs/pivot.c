@@ -60,8 +60,9 @@ static int cover_host_mount(const char *point)
     return empty < 0 ? empty : sys_move_mount(empty, fd);
 }
 
-/* One pass over the mounts of the host; *ret_found counts those that were there to be hidden. One that
- * is locked (it came from another user namespace: EINVAL, EPERM) is covered instead if `cover`. */
+/* One pass over the mounts of the host; *ret_found counts those that were there to be hidden. One
+ * that is locked (it came from another user namespace: EINVAL, EPERM) is covered instead if
+ * `cover`. */
 static int hide_pass(const struct rootfs_plan *plan, int fd, bool cover, unsigned *ret_found)
 {
     static struct mountinfo_reader reader; /* too large for a stack; one child, one thread */
@@ -86,9 +87,10 @@ static int hide_pass(const struct rootfs_plan *plan, int fd, bool cover, unsigne
     return r;
 }
 
-/* Without pivot_root the host's mounts stay in the namespace, out of sight. A procfs or sysfs among them
- * that nothing covers is what the kernel looks for before it lets a user namespace mount another, without
- * the masks of the container's. Unmounting one can bring another to light, so until none is found. */
+/* Without pivot_root the host's mounts stay in the namespace, out of sight. A procfs or sysfs among
+ * them that nothing covers is what the kernel looks for before it lets a user namespace mount
+ * another, without the masks of the container's. Unmounting one can bring another to light, so
+ * until none is found. */
 static int hide_host(const struct rootfs_plan *plan)
 {
     unsigned found = 1;
@@ -142,8 +144,8 @@ static int finish_readonly(const struct rootfs_plan *plan, struct rootfs_failure
     return 0;
 }
 
-/* "rslave" and "rprivate" were said of the whole tree before anything was mounted in it: what a mount
- * asked for itself stays. */
+/* "rslave" and "rprivate" were said of the whole tree before anything was mounted in it: what a
+ * mount asked for itself stays. */
 static int set_propagation(const struct rootfs_plan *plan)
 {
     bool tree = plan->propagation_recursive &&

@@ -117,8 +117,8 @@ static bool is_kernel_fs(const char *type)
     return false;
 }
 
-/* The mount's own maps; else those of the container's user namespace, which is either made from maps
- * of the spec, too, or is there already. */
+/* The mount's own maps; else those of the container's user namespace, which is either made from
+ * maps of the spec, too, or is there already. */
 static int plan_idmap(struct rootfs_op *op, const struct oci_mount *m, const struct oci_spec *spec,
                       bool recursive, struct error *e)
 {
@@ -202,7 +202,8 @@ static int plan_fs(const struct rootfs_plan *plan, struct rootfs_op *op, const s
     return 0;
 }
 
-/* Options of a file system may only be changed where this very plan made it: it could be the host's. */
+/* Options of a file system may only be changed where this very plan made it: it could be the
+ * host's. */
 static int plan_remount(const struct rootfs_plan *plan, struct rootfs_op *op, bool bind,
                         struct error *e)
 {
@@ -370,8 +371,8 @@ static int plan_configured_device(struct rootfs_plan *plan, const struct oci_spe
                      "correct its path in config.json", "%s can't be there", op->origin);
 }
 
-/* runtime-spec, "Default Devices", "Devices" and "Dev symbolic links". Where /dev is a bind mount the
- * directory is somebody else's, and complete. */
+/* runtime-spec, "Default Devices", "Devices" and "Dev symbolic links". Where /dev is a bind mount
+ * the directory is somebody else's, and complete. */
 static int plan_devices(struct rootfs_plan *plan, const struct oci_spec *spec, struct error *e)
 {
     static const struct {
@@ -429,8 +430,8 @@ static int plan_fill(struct rootfs_plan *plan, const struct oci_spec *spec, cons
     int r = plan_root(plan, spec, bundle, e);
     if (r < 0)
         return r;
-    /* Everything below would happen to the host. In a namespace that is joined it happens to all who are in it,
-     * which is what was asked for; the runtime's own is refused (process/join.h). */
+    /* Everything below would happen to the host. In a namespace that is joined it happens to all
+     * who are in it, which is what was asked for; the runtime's own is refused (process/join.h). */
     if (!oci_spec_isolates(spec, CLONE_NEWNS))
         return error_set(e, ERROR_UNSUPPORTED, EOPNOTSUPP, "set up the root file system",
                          plan->root,

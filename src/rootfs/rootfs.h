@@ -23,8 +23,8 @@ enum rootfs_op_kind {
     ROOTFS_READONLY,   /* a read-only bind of `dest` on itself */
 };
 
-/* How an id-mapped bind mount maps (mount options idmap and ridmap): by maps, or by a namespace that is
- * there already. The maps are the spec's own. */
+/* How an id-mapped bind mount maps (mount options idmap and ridmap): by maps, or by a namespace
+ * that is there already. The maps are the spec's own. */
 struct rootfs_idmap {
     bool recursive;
     const struct oci_id_map *uids, *gids;
@@ -80,25 +80,26 @@ struct rootfs_plan {
     /* To be set by the caller behind rootfs_plan_make(): */
     const char
         *cgroup_path; /* host path of the container's cgroup, borrowed, for rootfs_externals() */
-    /* MS_MOVE and chroot in pivot_root's place, for a host whose root can't be pivoted (an initramfs).
-     * Weaker: the host's mounts stay in the namespace. Before rootfs_plan_open(). */
+    /* MS_MOVE and chroot in pivot_root's place, for a host whose root can't be pivoted (an
+     * initramfs). Weaker: the host's mounts stay in the namespace. Before rootfs_plan_open(). */
     bool no_pivot;
 
     struct rootfs_op *ops;
     size_t n_ops;
 };
 
-/* From a validated spec, which must outlive the plan: mounts in order, default and configured devices
- * and links (runtime-spec, "Default Devices" and "Dev symbolic links"), masked and read-only paths.
- * Unknown mount options are errors that name mounts[i].options. `bundle` is absolute. Touches the file
- * system only to look (root, bind sources). */
+/* From a validated spec, which must outlive the plan: mounts in order, default and configured
+ * devices and links (runtime-spec, "Default Devices" and "Dev symbolic links"), masked and
+ * read-only paths. Unknown mount options are errors that name mounts[i].options. `bundle` is
+ * absolute. Touches the file system only to look (root, bind sources). */
 int rootfs_plan_make(const struct oci_spec *spec, const char *bundle, struct rootfs_plan *ret,
                      struct error *e);
 /* Makes the detached clones of the root and all bind sources (needs CAP_SYS_ADMIN over the caller's
- * mount namespace), still in the parent, and maps the ids of those that ask for it. A source that is not
- * there is an error naming mounts[i]. Without that capability, and with a user namespace in the plan,
- * the clones are left to the child, which has it in its own namespace. A plan with more clones than the
- * soft limit of open files has room for keeps them at high numbers. After an error none is open. */
+ * mount namespace), still in the parent, and maps the ids of those that ask for it. A source that
+ * is not there is an error naming mounts[i]. Without that capability, and with a user namespace in
+ * the plan, the clones are left to the child, which has it in its own namespace. A plan with more
+ * clones than the soft limit of open files has room for keeps them at high numbers. After an error
+ * none is open. */
 int rootfs_plan_open(struct rootfs_plan *plan, struct error *e);
 /* A plan that is all zeros is fine. */
 void rootfs_plan_done(struct rootfs_plan *plan);
@@ -119,9 +120,9 @@ struct rootfs_failure {
  * everything up to and with the mounts, devices and links, inside the new root, which is attached
  * but not yet "/" (so hooks could still see the host). Second part: pivot_root(".", "."), the old
  * root detached, masked and read-only paths, rootfs read-only and its propagation, cwd "/". With
- * `no_pivot` every procfs and sysfs of the host is unmounted, or covered where it can't be, and the root
- * is moved over "/": nothing of them may be left that a new mount in the container could be made after.
- * Negative errno. */
+ * `no_pivot` every procfs and sysfs of the host is unmounted, or covered where it can't be, and the
+ * root is moved over "/": nothing of them may be left that a new mount in the container could be
+ * made after. Negative errno. */
 int rootfs_mount_all(const struct rootfs_plan *plan, struct rootfs_failure *f);
 int rootfs_pivot(const struct rootfs_plan *plan, struct rootfs_failure *f);
 
@@ -130,12 +131,12 @@ struct rootfs_external {
     char *dest;   /* mount point inside, symlinks resolved in the rootfs, normalized */
     char *source; /* host path to bind at restore */
 };
-/* From the plan: all bind mounts and bound devices, in mount order, and a cgroup2 that a container without
- * a new cgroup namespace has: seen from outside the root of that mount is a directory of the host's.
- * `root_fd` is the root to resolve in (the live container's /proc/PID/root for a dump, the rootfs for a
- * restore). An id-mapped mount is an error (ERROR_UNSUPPORTED). Masked files are not among them: what
- * covers them is the container's own /dev/null, and the host's in its place could be chmod'ed by the
- * container's root. */
+/* From the plan: all bind mounts and bound devices, in mount order, and a cgroup2 that a container
+ * without a new cgroup namespace has: seen from outside the root of that mount is a directory of
+ * the host's. `root_fd` is the root to resolve in (the live container's /proc/PID/root for a dump,
+ * the rootfs for a restore). An id-mapped mount is an error (ERROR_UNSUPPORTED). Masked files are
+ * not among them: what covers them is the container's own /dev/null, and the host's in its place
+ * could be chmod'ed by the container's root. */
 int rootfs_externals(const struct rootfs_plan *plan, int root_fd, struct rootfs_external **ret,
                      size_t *ret_n, struct error *e);
 void rootfs_externals_free(struct rootfs_external *list, size_t n);

@@ -64,7 +64,8 @@ static ssize_t send_some(int sk, const char *text, size_t len, int fd)
     return sendmsg(sk, &msg, MSG_NOSIGNAL);
 }
 
-/* config-linux.md, "The Container Process State". The state is JSON already, and goes in as it is. */
+/* config-linux.md, "The Container Process State". The state is JSON already, and goes in as it
+ * is. */
 static char *process_state(const struct oci_seccomp *spec, pid_t pid, const char *state)
 {
     struct json_emit j = {0};

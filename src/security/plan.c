@@ -35,9 +35,9 @@ static void keep_only(uint64_t *set, uint64_t grantable, const char *name, const
     *set &= grantable;
 }
 
-/* What can't be granted is left out with a warning, and the program runs with less (runtime-spec, config.md,
- * "Linux Process"). buildah gives ambient capabilities without inheritable ones, and every list that is made for
- * a newer kernel names what an older one does not know. */
+/* What can't be granted is left out with a warning, and the program runs with less (runtime-spec,
+ * config.md, "Linux Process"). buildah gives ambient capabilities without inheritable ones, and
+ * every list that is made for a newer kernel names what an older one does not know. */
 static void fit_capabilities(struct oci_capabilities *c, uint64_t grantable, const char *why)
 {
     const struct {

@@ -159,7 +159,8 @@ int profile_flags(const struct oci_seccomp *spec, uint32_t *ret, struct error *e
         if (r < 0)
             return r;
         flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER;
-        /* Both answer by what seccomp(2) returns, so the kernel wants to be told which (Linux 5.7). */
+        /* Both answer by what seccomp(2) returns, so the kernel wants to be told which (Linux
+         * 5.7). */
         if (flags & SECCOMP_FILTER_FLAG_TSYNC)
             flags |= SECCOMP_FILTER_FLAG_TSYNC_ESRCH;
     } else if (flags & SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {

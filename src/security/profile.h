@@ -18,5 +18,6 @@ int profile_action(uint32_t action, bool has_errno, uint32_t errno_ret, uint32_t
                    struct error *e);
 
 /* The flags for seccomp(2): those asked for, with what notifications take. ERROR_UNSUPPORTED for
- * one that the kernel does not have, ERROR_CONFIG for notifications that can't work (security.h). */
+ * one that the kernel does not have, ERROR_CONFIG for notifications that can't work
+ * (security.h). */
 int profile_flags(const struct oci_seccomp *spec, uint32_t *ret, struct error *e);

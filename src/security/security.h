@@ -96,7 +96,8 @@ int security_check_labels(const char *sysfs, const struct oci_process *process, 
 int security_plan_labels(const char *sysfs, const struct oci_process *process,
                          struct security_plan *plan, struct error *e);
 
-/* The same for linux.mountLabel, which rootfs/ then gives to file systems; NULL asks for nothing. */
+/* The same for linux.mountLabel, which rootfs/ then gives to file systems; NULL asks for
+ * nothing. */
 int security_check_mount_label(const char *sysfs, const char *label, struct error *e);
 
 /* True where security_apply_labels() and security_label_keys() have something to do, and need a

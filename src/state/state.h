@@ -50,8 +50,8 @@ struct state {
     char *bundle_path;
     struct state_annotation *annotations; /* no key twice */
     size_t n_annotations;
-    /* The scope or slice that holds it where systemd does (--systemd-cgroup), else NULL. Written only
-     * where it is set: nucleus 0.3 has no such field. */
+    /* The scope or slice that holds it where systemd does (--systemd-cgroup), else NULL. Written
+     * only where it is set: nucleus 0.3 has no such field. */
     char *systemd_unit;
 };
 
@@ -70,8 +70,8 @@ char *state_render(const struct state *s) _warn_unused_;
 /* S10. -EINVAL with ERROR_USAGE "invalid container id". */
 int state_id_check(const char *id, struct error *e);
 
-/* The runtime-spec's state of the container ("State" in runtime.md), as JSON text: what hooks get on stdin.
- * Newly allocated. pid is 0 where the status is stopped. */
+/* The runtime-spec's state of the container ("State" in runtime.md), as JSON text: what hooks get
+ * on stdin. Newly allocated. pid is 0 where the status is stopped. */
 char *state_render_oci(const struct state *s, enum state_status status) _warn_unused_;
 
 /* The store: an open directory. */
@@ -107,17 +107,18 @@ int store_resolve(const struct store *store, const char *ref, struct state **ret
 /* S14: sorted by id; the caller frees each and the array (store_list_free). */
 int store_list(const struct store *store, struct state ***ret, size_t *ret_n, struct error *e);
 void store_list_free(struct state **list, size_t n);
-/* config.json as it was when the container was created, beside its record (`<id>.config`, 0600): what
- * happens to the bundle later does not matter (runtime-spec, "Lifecycle", step 2). Not synced: without it
- * the bundle's own is read again. */
+/* config.json as it was when the container was created, beside its record (`<id>.config`, 0600):
+ * what happens to the bundle later does not matter (runtime-spec, "Lifecycle", step 2). Not synced:
+ * without it the bundle's own is read again. */
 int store_save_config(const struct store *store, const char *id, const char *text, size_t len,
                       struct error *e);
-/* Newly allocated; -ENOENT without an error where there is none: the record is of a nucleus before 1.0. */
-int store_load_config(const struct store *store, const char *id, size_t max, char **ret, size_t *ret_len,
-                      struct error *e);
+/* Newly allocated; -ENOENT without an error where there is none: the record is of a nucleus before
+ * 1.0. */
+int store_load_config(const struct store *store, const char *id, size_t max, char **ret,
+                      size_t *ret_len, struct error *e);
 
-/* S15: the state file, its temp file, the FIFO, the config and the lock file; a missing one is fine. Call with
- * the lock held; the lock's file goes last. */
+/* S15: the state file, its temp file, the FIFO, the config and the lock file; a missing one is
+ * fine. Call with the lock held; the lock's file goes last. */
 int store_remove(const struct store *store, const char *id, struct error *e);
 
 /* S17: an exclusive lock on one container (flock(2) on `<id>.lock`, created 0600, O_NOFOLLOW; if
@@ -150,5 +151,6 @@ int state_may_change(const struct state *s, uid_t euid, struct error *e);
 
 /* S16: `<id>.exec`. */
 char *state_fifo_name(const char *id) _warn_unused_;
-/* `<id>.started`: a FIFO on which `start` hears how the way to execve ended, made where hooks lie on it. */
+/* `<id>.started`: a FIFO on which `start` hears how the way to execve ended, made where hooks lie
+ * on it. */
 char *state_report_name(const char *id) _warn_unused_;

@@ -106,8 +106,8 @@ int store_save_config(const struct store *store, const char *id, const char *tex
     return r < 0 ? store_error(store, e, r, "save", name, NULL) : 0;
 }
 
-int store_load_config(const struct store *store, const char *id, size_t max, char **ret, size_t *ret_len,
-                      struct error *e)
+int store_load_config(const struct store *store, const char *id, size_t max, char **ret,
+                      size_t *ret_len, struct error *e)
 {
     _cleanup_free_ char *name = config_name(id);
     int r = file_read_at(store->dirfd, name, O_NOFOLLOW, max, ret, ret_len);
@@ -275,7 +275,8 @@ int store_remove(const struct store *store, const char *id, struct error *e)
 {
     /* The record last of what counts, so that a removal that is cut short can be had again; the
      * lock behind it, for until then it guards. */
-    static const char *const suffixes[] = {".json.tmp", ".exec", ".started", ".config", ".json", ".lock"};
+    static const char *const suffixes[] = {".json.tmp", ".exec", ".started",
+                                           ".config",   ".json", ".lock"};
     int r = state_id_check(id, e);
     if (r < 0)
         return r;

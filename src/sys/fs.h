@@ -47,13 +47,13 @@ int sys_move_mount(int from, int to);
 /* mount_setattr(2) on what fd is open on. */
 int sys_mount_setattr(int fd, unsigned flags, uint64_t set, uint64_t clear, uint64_t propagation);
 
-/* Maps the ids of files on a detached mount by a user namespace's maps: MOUNT_ATTR_IDMAP, Linux 5.12.
- * `flags` may be AT_RECURSIVE. -EINVAL where a file system can't, -EPERM where it is done already or the
- * caller lacks CAP_SYS_ADMIN over the file system. */
+/* Maps the ids of files on a detached mount by a user namespace's maps: MOUNT_ATTR_IDMAP, Linux
+ * 5.12. `flags` may be AT_RECURSIVE. -EINVAL where a file system can't, -EPERM where it is done
+ * already or the caller lacks CAP_SYS_ADMIN over the file system. */
 int sys_mount_idmap(int fd, unsigned flags, int userns_fd);
 
-/* Changes options of the file system that is mounted where `fd` is: fspick(2). `options` and *ret_bad as
- * in sys_fsmount(). */
+/* Changes options of the file system that is mounted where `fd` is: fspick(2). `options` and
+ * *ret_bad as in sys_fsmount(). */
 int sys_fsreconfigure(int fd, const char *const *options, const char **ret_bad);
 
 /* 1 where `fd` is the root of a mount, else 0: STATX_ATTR_MOUNT_ROOT, Linux 5.8. */
@@ -64,6 +64,6 @@ int sys_fs_magic(int fd, uint64_t *ret);
 
 /* A private procfs of this process's pid namespace, detached (never visible at a path): fsopen, or
  * where that is refused an O_PATH clone of /proc that was checked to be the root of a procfs
- * (PROC_SUPER_MAGIC, inode 1). For reads and writes of /proc/PID/… that nobody can have mounted over
- * (CVE-2019-19921, CVE-2025-52881). */
+ * (PROC_SUPER_MAGIC, inode 1). For reads and writes of /proc/PID/… that nobody can have mounted
+ * over (CVE-2019-19921, CVE-2025-52881). */
 int sys_open_private_proc(void);

@@ -37,7 +37,8 @@ struct netdev_addresses {
 
 /* One packet of the kernel's answer to an RTM_GETADDR dump: adds what belongs to interface `index`,
  * is permanent and of global scope. 0 when more may follow, -ENODATA at its end, -E2BIG when there
- * are too many, another negative errno that the kernel reports, or -EBADMSG for a malformed packet. */
+ * are too many, another negative errno that the kernel reports, or -EBADMSG for a malformed
+ * packet. */
 int netdev_parse_addresses(const void *data, size_t len, uint32_t index,
                            struct netdev_addresses *list);
 

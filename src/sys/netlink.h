@@ -56,6 +56,7 @@ struct netlink_attribute {
     const char *data;
     size_t len;
 };
-/* The attributes of a message behind its fixed part: skip it first. -EBADMSG where it is shorter. */
+/* The attributes of a message behind its fixed part: skip it first. -EBADMSG where it is
+ * shorter. */
 int netlink_skip(struct netlink_cursor *c, size_t fixed);
 int netlink_next_attribute(struct netlink_cursor *c, struct netlink_attribute *ret);

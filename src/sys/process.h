@@ -16,8 +16,8 @@
  * the child returns 0. The exit signal is SIGCHLD. */
 pid_t sys_clone3(uint64_t flags, int cgroup_fd, int *ret_pidfd);
 
-/* The same, but the new process is the caller's sibling: a child of its parent (CLONE_PARENT), which gets
- * its SIGCHLD. The caller must itself have been made with SIGCHLD. */
+/* The same, but the new process is the caller's sibling: a child of its parent (CLONE_PARENT),
+ * which gets its SIGCHLD. The caller must itself have been made with SIGCHLD. */
 pid_t sys_clone3_sibling(uint64_t flags, int *ret_pidfd);
 
 int sys_pidfd_open(pid_t pid);
@@ -45,13 +45,13 @@ const char *sys_signal_name(int sig);
 /* Marks every descriptor from `first` up close-on-exec: close_range(2), Linux 5.11. */
 int sys_cloexec_from(unsigned first);
 
-/* Every signal back to its default and none blocked, for a child about to become another program. By
- * rt_sigaction(2) itself: glibc keeps 32 and 33 to itself, so a program that somebody started with those
- * ignored would hand that on. */
+/* Every signal back to its default and none blocked, for a child about to become another program.
+ * By rt_sigaction(2) itself: glibc keeps 32 and 33 to itself, so a program that somebody started
+ * with those ignored would hand that on. */
 void sys_reset_signals(void);
 
-/* Whether the caller's user namespace is the one the kernel began with: only there is root what the kernel
- * asks for before it lets somebody attach programs to cgroups or make device nodes. */
+/* Whether the caller's user namespace is the one the kernel began with: only there is root what the
+ * kernel asks for before it lets somebody attach programs to cgroups or make device nodes. */
 bool sys_in_initial_user_namespace(void);
 
 /* Whether the caller has this capability (CAP_*) in its effective set. */

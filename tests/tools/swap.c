@@ -4,8 +4,8 @@
  *
  *   swap ONE OTHER [PAUSE_US]
  *
- * Prints "ready" after the first exchange and then, now and again, "swaps N". Ends after a minute by
- * itself, whatever becomes of the test. */
+ * Prints "ready" after the first exchange and then, now and again, "swaps N". Ends after a minute
+ * by itself, whatever becomes of the test. */
 
 #include <errno.h>
 #include <fcntl.h>

@@ -257,7 +257,7 @@ static void test_the_rest(void **state)
                    "io.max=8:16 wbps=7 | cpuset.cpus=\n");
 }
 
-/* --- what the kernel shows --------------------------------------------------------------------- */
+/* --- what the kernel shows ------------------------------------------------------------------ */
 
 static void test_values_are_recognised(void **state)
 {
@@ -367,7 +367,7 @@ static void test_sets(void **state)
             fail_msg("'%s' and '%s'", rows[i].a, rows[i].b);
 }
 
-/* --- execution, on plain files ------------------------------------------------------------------ */
+/* --- execution, on plain files -------------------------------------------------------------- */
 
 static struct cgroup_host host_at(const struct temp_dir *d)
 {

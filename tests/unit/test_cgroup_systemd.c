@@ -229,6 +229,7 @@ static void test_values_that_are_none(void **state)
         {"'a", "does not end"},
         {"'a\\", "does not end"},
         {"'\\u12'", "hexadecimal digit"},
+        {"'\\u\020\02041'", "hexadecimal digit"}, /* control characters: digits but for a bit */
         {"'\\u0000'", "no string can hold"},
         {"'\\U00110000'", "no string can hold"},
         {"'\\ud800'", "not UTF-8"},

@@ -255,7 +255,8 @@ static void test_hooks_that_cannot_be_run(void **state)
     free(path);
 }
 
-/* Ends when every process that holds the writing end of the FIFO has; the first byte says "alive". */
+/* Ends when every process that holds the writing end of the FIFO has; the first byte says
+ * "alive". */
 static int open_fifo(const struct temp_dir *d)
 {
     assert_int_equal(mkfifoat(d->fd, "fifo", 0600), 0);

@@ -10,7 +10,8 @@
 
 /* What mounts can be asked for beyond the usual: trees, maps of ids, copies, devices. */
 
-/* A host of its own, in which mounts can be made: runs `b` in it, with `check` inside the container. */
+/* A host of its own, in which mounts can be made: runs `b` in it, with `check` inside the
+ * container. */
 typedef void (*host_setup)(struct bundle *b);
 
 static void assert_runs_on_host(struct bundle *b, host_setup set_up, inside check)
@@ -102,7 +103,8 @@ static void map_ids(struct oci_mount *m)
     m->n_gid_maps = ARRAY_SIZE(gid_map);
 }
 
-/* Whether the file system at `source` is one that can (tmpfs: since Linux 6.3; overlayfs: never). */
+/* Whether the file system at `source` is one that can (tmpfs: since Linux 6.3; overlayfs:
+ * never). */
 static bool can_idmap(struct bundle *b, const char *source)
 {
     struct rootfs_plan plan;
@@ -911,7 +913,8 @@ static int no_pivot_inside(const struct bundle *b)
         CHECK(chdir("..") == 0);
     CHECK(chroot(".") == 0);
     CHECK(holds("/etc/passwd", "root\n"));
-    /* With a procfs of the host's in the namespace, nobody would be kept from a new one without masks. */
+    /* With a procfs of the host's in the namespace, nobody would be kept from a new one without
+     * masks. */
     CHECK(mounts_proc_in_user_namespace() == -EPERM);
     return 0;
 }
