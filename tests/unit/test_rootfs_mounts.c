@@ -1177,7 +1177,11 @@ static void test_plan_joined_namespaces(void **state)
     rootfs_plan_done(&plan);
     b->spec.new_namespaces = 0;
     b->spec.joined_namespaces = CLONE_NEWNS;
-    assert_refused(b, ERROR_UNSUPPORTED, "without a path");
+    plan_make(b, &plan);
+    assert_true(plan.joined_mounts);
+    rootfs_plan_done(&plan);
+    b->spec.joined_namespaces = 0;
+    assert_refused(b, ERROR_UNSUPPORTED, "no mount namespace of its own");
 }
 
 /* Rendering */
