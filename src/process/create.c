@@ -315,8 +315,13 @@ static int record(struct creation *c, struct error *e)
 static int release(struct creation *c, struct error *e)
 {
     int r = channel_say(c->spawn.sync[0], PROGRAM_COMMIT, c->o->id, e);
-    if (r < 0 || c->hold)
+    if (r < 0)
         return r;
+    if (c->hold && sys_pidfd_wait(c->process.pidfd, 0) == 0)
+        return error_set(e, ERROR_SYSTEM, ECHILD, "create container", c->o->id, NULL,
+                         "its first process has ended");
+    if (c->hold)
+        return 0;
     return channel_await_exec(c->spawn.sync[0], c->o->id, e);
 }
 
