@@ -293,7 +293,7 @@ def test_control_characters_are_shown(doctor, tmp_path):
 def test_full_disk_is_an_error(nucleus):
     with open("/dev/full", "wb") as full:
         result = nucleus.spawn("doctor", stdout=full).wait()
-    assert result.rc == 1 and "No space left" in result.err
+    assert result.rc == 1 and "no space left" in result.err
 
 
 def test_help_tells_the_exit_statuses(nucleus):
