@@ -2,6 +2,7 @@
 #include "process/foreground.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -84,6 +85,44 @@ static bool copy_some(int from, int to)
     return n > 0 && fd_write_all(to, buf, (size_t)n) == 0;
 }
 
+/* What was typed and the container's terminal has no room for yet: a program that does not read must not keep
+ * signals from being passed on. */
+struct typed {
+    char data[8192];
+    size_t at, end;
+};
+
+/* False where there is nothing more to come. */
+static bool take_typed(struct typed *t)
+{
+    ssize_t n = read(STDIN_FILENO, t->data, sizeof(t->data));
+
+    t->at = 0;
+    t->end = n > 0 ? (size_t)n : 0;
+    return n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN));
+}
+
+/* False where the terminal is gone. */
+static bool give_typed(struct typed *t, int master)
+{
+    ssize_t n = write(master, t->data + t->at, t->end - t->at);
+
+    if (n > 0)
+        t->at += (size_t)n;
+    return n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN));
+}
+
+static int take_terminal(const struct container_process *p, struct console_raw *raw, struct error *e)
+{
+    int flags = fcntl(p->console_fd, F_GETFL);
+
+    if (flags < 0 || fcntl(p->console_fd, F_SETFL, flags | O_NONBLOCK) < 0)
+        return error_errno(e, -errno, "use the container's terminal", NULL);
+    console_copy_size(STDIN_FILENO, p->console_fd);
+    console_raw_enter(raw, STDIN_FILENO);
+    return 0;
+}
+
 int foreground_wait(struct foreground *f, const struct container_process *p, int *ret_status,
                     struct error *e)
 {
@@ -91,17 +130,18 @@ int foreground_wait(struct foreground *f, const struct container_process *p, int
     struct pollfd fds[N] = {
         [SIGNALS] = {.fd = f->signal_fd, .events = POLLIN},
         [PROCESS] = {.fd = p->pidfd, .events = POLLIN},
-        [MASTER] = {.fd = p->console_fd >= 0 ? p->console_fd : -1, .events = POLLIN},
-        [INPUT] = {.fd = p->console_fd >= 0 ? STDIN_FILENO : -1, .events = POLLIN},
+        [MASTER] = {.fd = p->console_fd >= 0 ? p->console_fd : -1},
+        [INPUT] = {.fd = -1, .events = POLLIN},
     };
+    bool input = p->console_fd >= 0;
     struct console_raw raw = {.fd = -EBADF};
-    int r = 0;
+    struct typed typed = {.at = 0};
+    int r = p->console_fd >= 0 ? take_terminal(p, &raw, e) : 0;
 
-    if (p->console_fd >= 0) {
-        console_copy_size(STDIN_FILENO, p->console_fd);
-        console_raw_enter(&raw, STDIN_FILENO);
-    }
-    while (!reap(p->pid, ret_status)) {
+    while (r == 0 && !reap(p->pid, ret_status)) {
+        bool full = typed.at < typed.end;
+        fds[MASTER].events = (short)(POLLIN | (full ? POLLOUT : 0));
+        fds[INPUT].fd = input && !full ? STDIN_FILENO : -1;
         if (poll(fds, N, -1) < 0) {
             if (errno == EINTR)
                 continue;
@@ -110,14 +150,16 @@ int foreground_wait(struct foreground *f, const struct container_process *p, int
         }
         if (fds[SIGNALS].revents)
             take_signals(f, p);
-        if (fds[MASTER].revents && !copy_some(p->console_fd, STDOUT_FILENO))
+        if ((fds[MASTER].revents & ~POLLOUT) && !copy_some(p->console_fd, STDOUT_FILENO))
             fds[MASTER].fd = -1;
-        if (fds[INPUT].revents && !copy_some(STDIN_FILENO, p->console_fd))
-            fds[INPUT].fd = -1;
+        if (fds[INPUT].fd >= 0 && fds[INPUT].revents)
+            input = take_typed(&typed);
+        if (typed.at < typed.end && !give_typed(&typed, p->console_fd))
+            typed.at = typed.end;
     }
     /* What it printed last is still in the pty. */
     if (fds[MASTER].fd >= 0) {
-        struct pollfd last = fds[MASTER];
+        struct pollfd last = {.fd = fds[MASTER].fd, .events = POLLIN};
         while (poll(&last, 1, 0) > 0 && (last.revents & POLLIN) &&
                copy_some(p->console_fd, STDOUT_FILENO))
             ;

@@ -2,6 +2,7 @@
 of the host, files on the host, or a terminal of the container's own."""
 
 import array
+import contextlib
 import fcntl
 import json
 import os
@@ -428,6 +429,24 @@ def talk(master, screen, word):
 
 def resize(master, rows, columns):
     fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+def test_terminal_that_nobody_reads_keeps_no_signal(nucleus, bundle, cid):
+    """What is typed waits; a signal does not wait behind it."""
+    bundle.process["terminal"] = True
+    bundle.sh("trap 'exit 7' TERM; stty raw -echo; echo up; while :; do sleep 0.05; done")
+    reading, writing = os.pipe()
+    running = nucleus.spawn_container(cid, bundle, stdin=reading)
+    os.close(reading)
+    wait_for(lambda: "up" in running.out, what="the program")
+    os.set_blocking(writing, False)
+    written = 0
+    with contextlib.suppress(BlockingIOError):
+        while written < 1 << 22:
+            written += os.write(writing, b"x" * 65536)
+    running.popen.terminate()
+    assert running.wait().rc == 7
+    os.close(writing)
 
 
 def test_terminal_has_the_size_it_is_given(nucleus, bundle, cid, console):

@@ -14,7 +14,7 @@ BUILD = NUCLEUS.parent
 ZOO = BUILD / "tests/zoo"
 
 
-def guest(tmp_path, *command, seconds=400, criu="distro", flavour=()):
+def guest(tmp_path, *command, seconds=900, criu="distro", flavour=()):
     env = {**os.environ, "NUCLEUS_VM_CRIU": criu, "NUCLEUS_VM_LOG": str(tmp_path / "console.log")}
     p = subprocess.run([ROOT / "tests/vm/run", *flavour, "-t", str(seconds), *map(str, command)],
                        cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -47,7 +47,7 @@ PROGRAMS = ["memory_pattern", "process_tree", "threads", "deleted_file", "shm", 
 
 def test_c14_zoo_with_the_distributions_criu(tmp_path):
     rc, out, err = guest(tmp_path, ROOT / "tests/vm/guest-zoo", NUCLEUS, ZOO, *PROGRAMS,
-                         seconds=600)
+                         seconds=900)
     results = dict(re.findall(r"^(\w+): (.*)$", out, re.M))
     left = results.pop("left", None)
     assert rc == 0, out + err
@@ -209,7 +209,7 @@ def test_resources(tmp_path):
 
 
 @pytest.mark.parametrize("marker, engine, flavour", [
-    ("controllers", "podman", ()), ("controllers", "containerd", ()), ("controllers", "docker", ()),
+    ("controllers", "podman", ()), ("controllers", "containerd", ()),
     ("systemd", "podman", ("--systemd",)),
 ])
 def test_engines(tmp_path, marker, engine, flavour):
