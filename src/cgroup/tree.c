@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -13,6 +15,7 @@
 #include "base/str.h"
 #include "cgroup/cgroup.h"
 #include "cgroup/events.h"
+#include "sys/fs.h"
 #include "sys/process.h"
 
 /* cgroup.procs of 4 Mi processes, the most a kernel can have. */
@@ -239,11 +242,33 @@ static int kill_at(int dirfd, const char *path, struct error *e)
     return r == 0 || is_gone(r) ? 0 : error_errno(e, r, "kill the processes of the cgroup", path);
 }
 
+/* Where a record, or a bundle, says that a container is. At the root of a hierarchy is everybody, as in any
+ * directory of v1 that lists processes: what would end a container would end the host. Only the root has
+ * cgroup.procs and no cgroup.events (cgroup-v2.rst); one that is gone has neither. */
+static int open_container(const char *path, const char *step, int *ret, struct error *e)
+{
+    uint64_t magic = 0;
+    _cleanup_close_ int fd = open_dir(AT_FDCWD, path);
+    int r = fd < 0 ? fd : sys_fs_magic(fd, &magic);
+
+    if (r < 0)
+        return r == -ENOENT ? r : error_errno(e, r, step, path);
+    if (magic != CGROUP2_SUPER_MAGIC || (faccessat(fd, "cgroup.events", F_OK, 0) < 0 &&
+                                         faccessat(fd, "cgroup.procs", F_OK, 0) == 0))
+        return error_set(e, ERROR_CGROUP, EINVAL, step, path,
+                         "correct cgroup_path in the container's record, or remove the record",
+                         "it is no container's cgroup");
+    *ret = TAKE_FD(fd);
+    return 0;
+}
+
 int cgroup_signal_all(const char *path, int sig, struct error *e)
 {
-    _cleanup_close_ int fd = open_dir(AT_FDCWD, path);
-    if (fd < 0)
-        return error_errno(e, fd, "signal the processes of the cgroup", path);
+    static const char step[] = "signal the processes of the cgroup";
+    _cleanup_close_ int fd = -EBADF;
+    int r = open_container(path, step, &fd, e);
+    if (r < 0)
+        return r == -ENOENT ? error_errno(e, r, step, path) : r;
     return sig == SIGKILL ? kill_at(fd, path, e) : signal_all_at(fd, path, sig, e);
 }
 
@@ -265,11 +290,10 @@ static int kill_and_wait(int dirfd, const char *path, int64_t deadline, struct e
 
 int cgroup_kill(const char *path, int timeout_ms, struct error *e)
 {
-    _cleanup_close_ int fd = open_dir(AT_FDCWD, path);
-    if (fd == -ENOENT)
-        return 0;
-    if (fd < 0)
-        return error_errno(e, fd, "kill the processes of the cgroup", path);
+    _cleanup_close_ int fd = -EBADF;
+    int r = open_container(path, "kill the processes of the cgroup", &fd, e);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
     return kill_and_wait(fd, path, cgroup_deadline(timeout_ms), e);
 }
 

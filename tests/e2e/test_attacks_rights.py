@@ -5,13 +5,12 @@ import json
 import os
 import shutil
 import struct
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from harness import _mount, cgroup_mounts, v2_cgroup, wait_output
-from test_exec import ex, running, status_of, up  # noqa: F401
+from harness import _mount, cgroup_mounts, v2_cgroup
+from test_exec import ex, status_of, up  # noqa: F401
 from test_namespaces import USER, own_ids, users_store  # noqa: F401
 
 pytestmark = pytest.mark.nucleus_only

@@ -95,13 +95,15 @@ def test_scopes_of_systemd(tmp_path):
     """The systemd driver against the distribution's systemd: the system's manager, a user's, and a
     user's from within a user namespace."""
     program = BUILD / "tests/test_cgroup_systemd_live"
-    script = f"""as_user() {{ XDG_RUNTIME_DIR=/run/user/1000 setpriv --reuid 1000 --regid 1000 \
+    # A user of the guest may not look into the directory it was built in.
+    script = f"""cp {program} /tmp/live && cd /tmp
+        as_user() {{ XDG_RUNTIME_DIR=/run/user/1000 setpriv --reuid 1000 --regid 1000 \
             --clear-groups "$@"; }}
         try() {{ label=$1; shift; "$@" >/tmp/out 2>&1 && echo "$label passed" || cat /tmp/out; }}
-        try system env NUCLEUS_TEST_SYSTEMD=system {program}
+        try system env NUCLEUS_TEST_SYSTEMD=system /tmp/live
         systemctl start user@1000
-        try user as_user env NUCLEUS_TEST_SYSTEMD=user {program}
-        try namespace as_user env NUCLEUS_TEST_SYSTEMD=user unshare -Ur {program}"""
+        try user as_user env NUCLEUS_TEST_SYSTEMD=user /tmp/live
+        try namespace as_user env NUCLEUS_TEST_SYSTEMD=user unshare -Ur /tmp/live"""
     rc, out, err = guest(tmp_path, "sh", "-c", script, flavour=["--systemd"], seconds=900)
     for label in ("system", "user", "namespace"):
         assert f"{label} passed" in out.splitlines(), out + err
