@@ -235,9 +235,9 @@ def test_thousand_cycles_leave_nothing_behind(tmp_path):
 
 
 # What a stock kernel, pure cgroup v2 or the distribution's CRIU could make different.
-EVERYWHERE = ("joined_by_path or time_namespace or several_ranges or rootless or cgroup or pause or "
-              "device or tmpcopyup or recursive_option_that_sets or hooks_are_those or "
-              "inside_capabilities or inside_seccomp or s5_s16 or order_and_state")
+EVERYWHERE = ("joined_by_path or new_time_namespace or several_ranges or rootless_with or "
+              "s1_pause_and_resume or test_devices or test_tmpcopyup or order_and_state or "
+              "inside_capabilities or inside_seccomp or s5_s16")
 
 
 def test_the_suite_on_a_stock_kernel(tmp_path):
