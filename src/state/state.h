@@ -50,7 +50,7 @@ struct state {
     char *bundle_path;
     struct state_annotation *annotations; /* no key twice */
     size_t n_annotations;
-    /* The scope or slice that holds it where systemd does (--systemd-cgroup), else NULL. Written
+    /* The scope that holds it where systemd does (--systemd-cgroup), else NULL. Written
      * only where it is set: nucleus 0.3 has no such field. */
     char *systemd_unit;
 };
