@@ -10,15 +10,8 @@
 #include "base/str.h"
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "cli/variant.h"
 #include "process/protect.h"
-
-static const struct command *const commands[] = {
-    &command_checkpoint, &command_create,   &command_delete, &command_doctor, &command_events,
-    &command_exec,       &command_features, &command_kill,   &command_list,   &command_pause,
-    &command_ps,         &command_restore,  &command_resume, &command_run,    &command_spec,
-    &command_start,      &command_state,    &command_stats,  &command_update, &command_verify,
-    &command_version,
-};
 
 struct global_values {
     const char *root, *log, *log_format, *rootless;
@@ -69,9 +62,9 @@ int command_check_cgroups_mode(const char *mode, struct error *e)
 
 static const struct command *find_command(const char *name)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-        if (streq(commands[i]->name, name))
-            return commands[i];
+    for (const struct command *const *c = variant_commands; *c; c++)
+        if (streq((*c)->name, name))
+            return *c;
     return NULL;
 }
 
@@ -82,8 +75,8 @@ static int show_help(struct error *e)
 
     strbuf_add(&b, "Usage: nucleus [options] COMMAND [options] [arguments]\n\n"
                    "Runs OCI containers and freezes them into sealed checkpoints.\n\nCommands:\n");
-    for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-        strbuf_addf(&b, "  %-12s %s\n", commands[i]->name, commands[i]->summary);
+    for (const struct command *const *c = variant_commands; *c; c++)
+        strbuf_addf(&b, "  %-12s %s\n", (*c)->name, (*c)->summary);
     strbuf_addf(&b, "\nOptions:\n%s\n`nucleus COMMAND --help` tells more about one of them.\n",
                 rows);
     return output_text(b.s, e);
@@ -153,6 +146,9 @@ static int run(char *const *argv, char *const *envp, struct error *e)
         return r;
 
     const char *name = argv[1 + next];
+    const struct command *command = name ? find_command(name) : NULL;
+    if (variant_is_static && (help || g.systemd_cgroup || (name && !command)))
+        return variant_hand_over(argv, envp, e);
     if (help || (name && streq(name, "help")))
         return show_help(e);
     struct command_context ctx = {
@@ -165,7 +161,6 @@ static int run(char *const *argv, char *const *envp, struct error *e)
     if (!name)
         return error_set(e, ERROR_USAGE, EINVAL, "parse command line", NULL,
                          "see nucleus --help", "no command given");
-    const struct command *command = find_command(name);
     if (!command)
         return error_set(e, ERROR_USAGE, EINVAL, "run command", name, "see nucleus --help",
                          "there is no such command");
@@ -193,6 +188,7 @@ int main(int argc, char *argv[], char *envp[])
      * 6.14). */
     (void)prctl(PR_SET_NAME, "nucleus", 0, 0, 0);
     ensure_stdio();
+    variant_remember(argv, envp);
     int r = run(argv, envp, &e);
     if (r < 0) {
         output_error(&e);

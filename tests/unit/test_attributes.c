@@ -97,7 +97,7 @@ static int io_priority_of(pid_t pid)
 
 static void test_io_priority(void **state)
 {
-    static const int rows[] = {
+    const int rows[] = {
         IOPRIO_PRIO_VALUE(IOPRIO_CLASS_BE, 7),
         IOPRIO_PRIO_VALUE(IOPRIO_CLASS_RT, 2),
         IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0),

@@ -167,7 +167,7 @@ def facts_of(out):
 @pytest.mark.parametrize("who, wanted", [("system", SYSTEM_FACTS), ("user", USER_FACTS)])
 def test_containers_in_scopes_of_systemd(tmp_path, who, wanted):
     # A user of the guest may not look into the directory the binary was built in.
-    script = f"""cp {NUCLEUS} /tmp/nucleus && cp {ROOT}/tests/vm/guest-systemd /tmp/ && cd /tmp
+    script = f"""cp {NUCLEUS} {NUCLEUS}-linked /tmp/ && cp {ROOT}/tests/vm/guest-systemd /tmp/ && cd /tmp
         [ {who} = system ] && exec ./guest-systemd /tmp/nucleus
         systemctl start user@1000
         export XDG_RUNTIME_DIR=/run/user/1000
