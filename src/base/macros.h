@@ -10,6 +10,7 @@
 #define _const_ __attribute__((const))
 #define _pure_ __attribute__((pure))
 #define _noreturn_ __attribute__((noreturn))
+#define _noinline_ __attribute__((noinline))
 #define _unused_ __attribute__((unused))
 #define _nonnull_(...) __attribute__((nonnull(__VA_ARGS__)))
 #define _warn_unused_ __attribute__((warn_unused_result))

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 #include "base/path.h"
 
+#include <string.h>
+
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -12,7 +14,12 @@ char *path_join(const char *a, const char *b)
         n--;
     while (*b == '/')
         b++;
-    return str_printf("%.*s/%s", (int)n, a, b);
+    size_t len = strlen(b);
+    char *joined = mem_alloc(n + len + 2);
+    memcpy(joined, a, n);
+    joined[n] = '/';
+    memcpy(joined + n + 1, b, len + 1);
+    return joined;
 }
 
 char *path_normalize(const char *path)

@@ -61,13 +61,17 @@ void strbuf_done(struct strbuf *b)
 
 char *str_vprintf(const char *fmt, va_list ap)
 {
+    char small[256];
     va_list again;
     va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, fmt, ap);
+    int n = vsnprintf(small, sizeof(small), fmt, ap);
     if (n < 0)
         n = 0;
     char *s = mem_alloc((size_t)n + 1);
-    (void)vsnprintf(s, (size_t)n + 1, fmt, again);
+    if ((size_t)n < sizeof(small))
+        memcpy(s, small, (size_t)n);
+    else
+        (void)vsnprintf(s, (size_t)n + 1, fmt, again);
     va_end(again);
     return s;
 }

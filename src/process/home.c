@@ -67,32 +67,52 @@ const char *home_parse(const char *passwd, size_t len, uint32_t uid, size_t *ret
     return NULL;
 }
 
-void home_find(uint32_t uid, char *text)
+static size_t read_all(int fd, char *buffer, size_t size)
+{
+    size_t have = 0;
+
+    while (have < size) {
+        ssize_t n = pread(fd, buffer + have, size - have, (off_t)have);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        have += (size_t)n;
+    }
+    return have;
+}
+
+static void set_home(const char *passwd, size_t len, uint32_t uid, char *text)
+{
+    size_t home_len = 1;
+    const char *home = home_parse(passwd, len, uid, &home_len);
+
+    memcpy(text, "HOME=", 5);
+    memcpy(text + 5, home ? home : "/", home_len);
+    text[5 + home_len] = '\0';
+}
+
+/* A function of its own: so much of the stack is touched only where it is needed. */
+static _noinline_ void find_in_large(int fd, uint32_t uid, char *text)
 {
     char buffer[PASSWD_READ_MAX];
-    const char *home = NULL;
+
+    set_home(buffer, read_all(fd, buffer, sizeof(buffer)), uid, text);
+}
+
+void home_find(uint32_t uid, char *text)
+{
+    char buffer[2048];
     struct stat st;
-    size_t have = 0, len = 0;
-    ssize_t n = 0;
+    size_t n = 0;
 
     /* A FIFO or a device in its place must not stop us. */
     _cleanup_close_ int fd =
         sys_open_in_root(AT_FDCWD, "/etc/passwd", O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
     if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-        while (have < sizeof(buffer)) {
-            n = read(fd, buffer + have, sizeof(buffer) - have);
-            if (n < 0 && errno == EINTR)
-                continue;
-            if (n <= 0)
-                break;
-            have += (size_t)n;
-        }
-    home = home_parse(buffer, have, uid, &len);
-    if (!home) {
-        home = "/";
-        len = 1;
-    }
-    memcpy(text, "HOME=", 5);
-    memcpy(text + 5, home, len);
-    text[5 + len] = '\0';
+        n = read_all(fd, buffer, sizeof(buffer));
+    if (n < sizeof(buffer))
+        set_home(buffer, n, uid, text);
+    else
+        find_in_large(fd, uid, text);
 }

@@ -53,11 +53,13 @@ static int is_procfs(int fd, bool *ret_root)
 int procfs_open_coverable(int root_fd, const char *dest)
 {
     bool is_root = false;
+
+    if (!procfs_may_cover(dest))
+        return -ENODEV;
     _cleanup_close_ int proc =
         sys_openat2(root_fd, "proc", O_PATH | O_DIRECTORY, 0,
                     RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS);
-
-    if (!procfs_may_cover(dest) || proc < 0 || is_procfs(proc, &is_root) != 1 || !is_root)
+    if (proc < 0 || is_procfs(proc, &is_root) != 1 || !is_root)
         return -ENODEV;
     return sys_openat2(proc, str_after(dest, "/proc/"), O_PATH, 0,
                        RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);

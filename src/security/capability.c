@@ -43,7 +43,7 @@ uint64_t capability_own(void)
 
     if (syscall(SYS_capget, &header, data) < 0)
         return 0;
-    for (int cap = 0; cap <= capability_last(); cap++)
+    for (int cap = 0, last = capability_last(); cap <= last; cap++)
         if ((data[cap / 32].permitted >> (cap % 32) & 1) &&
             prctl(PR_CAPBSET_READ, (unsigned long)cap, 0, 0, 0) == 1)
             own |= UINT64_C(1) << cap;

@@ -227,15 +227,13 @@ static int walk(struct walk *w, int rootfd, const char *path, mode_t mode, enum 
     return r < 0 ? r : -ENOENT;
 }
 
-int sys_mkdir_in_root(int rootfd, const char *path, mode_t mode)
+/* Functions of their own: a walk takes much of the stack, whose pages cost a fault each. */
+static _noinline_ int walk_to_dir(int rootfd, const char *path, mode_t mode)
 {
     struct walk w;
     struct stat st;
-    _cleanup_close_ int fd = sys_open_in_root(rootfd, path, O_PATH | O_DIRECTORY, 0);
-    if (fd != -ENOENT)
-        return TAKE_FD(fd);
 
-    fd = walk(&w, rootfd, path, mode, MISSING_DIRS);
+    _cleanup_close_ int fd = walk(&w, rootfd, path, mode, MISSING_DIRS);
     if (fd < 0)
         return fd;
     if (fstat(fd, &st) < 0)
@@ -243,14 +241,23 @@ int sys_mkdir_in_root(int rootfd, const char *path, mode_t mode)
     return S_ISDIR(st.st_mode) ? TAKE_FD(fd) : -ENOTDIR;
 }
 
-int sys_mkfile_in_root(int rootfd, const char *path)
+static _noinline_ int walk_to_file(int rootfd, const char *path)
 {
     struct walk w;
-    int fd = sys_open_in_root(rootfd, path, O_PATH, 0);
-    if (fd != -ENOENT)
-        return fd;
 
     return walk(&w, rootfd, path, 0755, MISSING_FILE);
+}
+
+int sys_mkdir_in_root(int rootfd, const char *path, mode_t mode)
+{
+    int fd = sys_open_in_root(rootfd, path, O_PATH | O_DIRECTORY, 0);
+    return fd == -ENOENT ? walk_to_dir(rootfd, path, mode) : fd;
+}
+
+int sys_mkfile_in_root(int rootfd, const char *path)
+{
+    int fd = sys_open_in_root(rootfd, path, O_PATH, 0);
+    return fd == -ENOENT ? walk_to_file(rootfd, path) : fd;
 }
 
 int sys_resolve_in_root(int rootfd, const char *path, char ret[PATH_MAX])
