@@ -22,6 +22,7 @@ struct cgroup_host {
     char *mount;           /* where the v2 hierarchy is mounted, or NULL */
     char **controllers;    /* of its root's cgroup.controllers */
     char **v1_controllers; /* bound to v1 hierarchies, as "memory (/sys/fs/cgroup/memory)" */
+    bool mount_only;       /* cgroup_host_find() has looked no further than `mount` */
 };
 
 /* Timeouts are in milliseconds; a negative one never ends. */
@@ -33,6 +34,11 @@ struct cgroup_host {
  * decoded. */
 int cgroup_host_probe(int procfd, struct cgroup_host *ret, struct error *e);
 void cgroup_host_done(struct cgroup_host *host);
+
+/* The same, as cheap as can be where /sys/fs/cgroup is a cgroup2: the table of mounts is not read,
+ * and neither the controllers nor what v1 has of them are known (`mount_only`); what sets limits
+ * reads that when there are any. */
+int cgroup_host_find(struct cgroup_host *ret, struct error *e);
 
 /* The parser under it, for tests and fuzzing. */
 int cgroup_parse_mountinfo(const char *text, struct cgroup_host *ret, struct error *e);
@@ -62,6 +68,11 @@ int cgroup_delegate(int cgroup_fd, uid_t uid, gid_t gid, struct error *e);
  * -EBUSY, after timeout_ms (0: at once), so that processes that are just dying are waited for. */
 int cgroup_remove(const struct cgroup_host *host, const char *path, bool kill, int timeout_ms,
                   struct error *e);
+
+/* Removes a cgroup in which there is nothing, and a parent that is empty then and named "nucleus".
+ * -EBUSY: there is something, or it can't be done so easily; -ENOENT: no such directory. Says
+ * nothing more: cgroup_remove() is for all other cases. */
+int cgroup_remove_empty(const char *path);
 
 /* Writes cgroup.kill (Linux 5.14; before that SIGKILL to each) and waits until nothing is left, as
  * above. A cgroup that is not there is fine. */

@@ -105,6 +105,14 @@ int cgroup_enable(const struct cgroup_host *host, const char *path, char *const 
         return error_set(e, ERROR_CGROUP, EINVAL, "set the limit", file, NULL,
                          "the cgroup %s does not lie below the cgroup2 mount (%s)", path,
                          host->mount ? host->mount : "there is none");
+    if (host->mount_only) {
+        struct cgroup_host whole = {0};
+        int r = cgroup_host_probe(AT_FDCWD, &whole, e);
+        if (r == 0)
+            r = cgroup_enable(&whole, path, controllers, file, e);
+        cgroup_host_done(&whole);
+        return r;
+    }
     for (char *const *c = controllers; *c; c++)
         if (!strv_contains(host->controllers, *c))
             return no_controller(host, file, *c, e);

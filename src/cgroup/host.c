@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
+#include <sys/vfs.h>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -13,6 +15,7 @@
 /* A host with thousands of mounts has a mountinfo of a few MiB. */
 #define MOUNTINFO_MAX ((size_t)64 << 20)
 #define CONTROLLERS_MAX 4096
+#define USUAL_MOUNT "/sys/fs/cgroup"
 
 #define REMEDY_MOUNT                                                                               \
     "mount the v2 hierarchy: mkdir -p /sys/fs/cgroup/unified && "                                  \
@@ -137,12 +140,12 @@ static void add_v1(struct cgroup_host *host, const struct mount_line *m)
 /* Whether the v2 mount at `point` is to be preferred to the one chosen so far. */
 static bool is_better(const struct cgroup_host *host, const char *point, bool whole)
 {
-    if (streq(point, "/sys/fs/cgroup"))
+    if (streq(point, USUAL_MOUNT))
         return true;
     if (!whole)
         return false;
     return !host->mount ||
-           (!streq(host->mount, "/sys/fs/cgroup") && strlen(point) < strlen(host->mount));
+           (!streq(host->mount, USUAL_MOUNT) && strlen(point) < strlen(host->mount));
 }
 
 int cgroup_parse_mountinfo(const char *text, struct cgroup_host *ret, struct error *e)
@@ -222,6 +225,17 @@ int cgroup_host_probe(int procfd, struct cgroup_host *ret, struct error *e)
     }
     *ret = host;
     host = (struct cgroup_host){0};
+    return 0;
+}
+
+int cgroup_host_find(struct cgroup_host *ret, struct error *e)
+{
+    struct statfs fs;
+
+    if (statfs(USUAL_MOUNT, &fs) < 0 || fs.f_type != CGROUP2_SUPER_MAGIC)
+        return cgroup_host_probe(AT_FDCWD, ret, e);
+    *ret = (struct cgroup_host){
+        .layout = CGROUP_UNIFIED, .mount = mem_strdup(USUAL_MOUNT), .mount_only = true};
     return 0;
 }
 

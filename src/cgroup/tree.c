@@ -529,6 +529,32 @@ static int remove_tree(int dirfd, const char *path, bool kill, int64_t deadline,
     }
 }
 
+static const char *last_component(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+int cgroup_remove_empty(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    uint64_t magic = 0;
+
+    if (!slash || slash == path || strstr(path, "/../"))
+        return -EBUSY;
+    _cleanup_free_ char *parent = mem_strndup(path, (size_t)(slash - path));
+    _cleanup_close_ int fd = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    if (sys_fs_magic(fd, &magic) < 0 || magic != CGROUP2_SUPER_MAGIC)
+        return -EBUSY;
+    if (unlinkat(fd, slash + 1, AT_REMOVEDIR) < 0)
+        return errno == ENOENT ? -ENOENT : -EBUSY;
+    if (streq(last_component(parent), "nucleus"))
+        (void)rmdir(parent);
+    return 0;
+}
+
 int cgroup_remove(const struct cgroup_host *host, const char *path, bool kill, int timeout_ms,
                   struct error *e)
 {
@@ -550,8 +576,7 @@ int cgroup_remove(const struct cgroup_host *host, const char *path, bool kill, i
     _cleanup_free_ char *parent = mem_strdup(path);
     for (char *slash; (slash = strrchr(parent, '/'));) {
         *slash = '\0';
-        const char *name = strrchr(parent, '/');
-        if (!name || !streq(name, "/nucleus") || !is_inside(host, parent) || rmdir(parent) < 0)
+        if (!streq(last_component(parent), "nucleus") || !is_inside(host, parent) || rmdir(parent) < 0)
             break;
     }
     return 0;

@@ -40,7 +40,7 @@ int container_cgroup_plan(struct container_cgroup *c, const struct oci_spec *spe
     c->unlimited_caller = !container_systemd_is_users();
     c->may_go_without =
         need == CGROUP_NEED_NONE || (need == CGROUP_NEED_AUTO && !c->unlimited_caller);
-    int r = cgroup_host_probe(AT_FDCWD, &c->host, e);
+    int r = cgroup_host_find(&c->host, e);
     if (r < 0)
         return r;
     c->systemd = systemd;
@@ -217,13 +217,17 @@ void container_cgroup_undo(struct container_cgroup *c)
 int container_cgroup_remove(const char *path, const char *systemd_unit, struct error *e)
 {
     struct cgroup_host host = {0};
+
+    /* As a rule all has ended. */
+    if (path && !systemd_unit && cgroup_remove_empty(path) == 0)
+        return 0;
     int r = path ? cgroup_kill(path, CONTAINER_KILL_TIMEOUT_MS, e) : 0;
 
     if (r == 0 && systemd_unit)
         r = cgroup_systemd_stop(systemd_unit, container_systemd_is_users(), e);
     if (r < 0 || !path)
         return r;
-    r = cgroup_host_probe(AT_FDCWD, &host, e);
+    r = cgroup_host_find(&host, e);
     if (r == 0)
         r = cgroup_remove(&host, path, true, CONTAINER_KILL_TIMEOUT_MS, e);
     cgroup_host_done(&host);

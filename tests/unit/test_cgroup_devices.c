@@ -71,6 +71,9 @@ static void compute(struct machine *m, const struct bpf_insn *i)
     case BPF_ALU64 | BPF_OR | BPF_X:
         *to |= m->reg[i->src_reg];
         break;
+    case BPF_ALU64 | BPF_LSH | BPF_K:
+        *to <<= k;
+        break;
     case BPF_ALU64 | BPF_RSH | BPF_K:
         *to >>= k;
         break;
