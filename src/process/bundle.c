@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "base/path.h"
@@ -62,4 +63,21 @@ int container_load_spec(const struct store *store, const struct state *s, struct
         return error_set(e, ERROR_STATE, ENOENT, "find the bundle of container", s->id, NULL,
                          "its record names none");
     return oci_spec_load(s->bundle_path, ret, e);
+}
+
+bool container_config_mentions(const struct store *store, const struct state *s,
+                               const char *const *names)
+{
+    _cleanup_free_ char *text = NULL;
+    size_t len;
+
+    if (store_load_config(store, s->id, OCI_CONFIG_MAX, &text, &len, NULL) < 0)
+        return true;
+    /* Any letter of a name can be written by its number instead. */
+    if (memmem(text, len, "\\u", 2))
+        return true;
+    for (; *names; names++)
+        if (memmem(text, len, *names, strlen(*names)))
+            return true;
+    return false;
 }

@@ -388,10 +388,12 @@ static int remove_files(const struct store *store, const char *id, struct error 
  * record. A config that can't be read any more keeps nobody from deleting. */
 static int remove_all(const struct store *store, const struct state *s, struct error *e)
 {
+    static const char *const for_the_end[] = {"intelRdt", "poststop", NULL};
     _cleanup_spec_ struct oci_spec *spec = NULL;
     _cleanup_(error_done) struct error unreadable = {0};
 
-    if (container_load_spec(store, s, &spec, &unreadable) < 0) {
+    if (container_config_mentions(store, s, for_the_end) &&
+        container_load_spec(store, s, &spec, &unreadable) < 0) {
         _cleanup_free_ char *why = error_render(&unreadable);
         log_debug("container '%s': no poststop hooks are run: %s", s->id, why);
     }
