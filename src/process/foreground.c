@@ -3,8 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -13,6 +16,8 @@
 #include "base/file.h"
 #include "process/console.h"
 #include "sys/process.h"
+
+#define SHORT_RUN_MS 200
 
 int foreground_prepare(struct foreground *f, struct error *e)
 {
@@ -123,6 +128,31 @@ static int take_terminal(const struct container_process *p, struct console_raw *
     return 0;
 }
 
+/* Segments that nobody writes to come back from the file when they are needed. */
+static int drop_segments(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+    (void)size;
+    (void)arg;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        uintptr_t from = (info->dlpi_addr + p->p_vaddr) & ~(page - 1);
+        uintptr_t to = (info->dlpi_addr + p->p_vaddr + p->p_filesz + page - 1) & ~(page - 1);
+        if (p->p_type == PT_LOAD && !(p->p_flags & PF_W))
+            (void)madvise((void *)from, to - from, MADV_DONTNEED);
+    }
+    return 0;
+}
+
+/* For as long as the container runs, this process only waits: a thousand containers have a thousand
+ * of them. What a short run would need again at once is kept. */
+static void give_memory_back(void)
+{
+    (void)malloc_trim(0);
+    (void)dl_iterate_phdr(drop_segments, NULL);
+}
+
 int foreground_wait(struct foreground *f, const struct container_process *p, int *ret_status,
                     struct error *e)
 {
@@ -136,17 +166,24 @@ int foreground_wait(struct foreground *f, const struct container_process *p, int
     bool input = p->console_fd >= 0;
     struct console_raw raw = {.fd = -EBADF};
     struct typed typed = {.at = 0};
+    int patience = SHORT_RUN_MS;
     int r = p->console_fd >= 0 ? take_terminal(p, &raw, e) : 0;
 
     while (r == 0 && !reap(p->pid, ret_status)) {
         bool full = typed.at < typed.end;
         fds[MASTER].events = (short)(POLLIN | (full ? POLLOUT : 0));
         fds[INPUT].fd = input && !full ? STDIN_FILENO : -1;
-        if (poll(fds, N, -1) < 0) {
+        int ready = poll(fds, N, patience);
+        if (ready < 0) {
             if (errno == EINTR)
                 continue;
             r = error_errno(e, -errno, "wait for container", NULL);
             break;
+        }
+        if (ready == 0) {
+            patience = -1;
+            give_memory_back();
+            continue;
         }
         if (fds[SIGNALS].revents)
             take_signals(f, p);
