@@ -2,7 +2,9 @@
 #include <errno.h>
 #include <json-c/json.h>
 #include <pwd.h>
+#include <stdio.h>
 
+#include "base/mem.h"
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "process/container.h"
@@ -18,32 +20,100 @@ static const struct option_def options[] = {
     {0},
 };
 
-/* A row as every format shows it. */
+/* A row as every format shows it; borrowed. */
 struct row {
     const struct state *s;
     enum state_status status;
     int pid;
     const char *bundle;
-    char *created;
-    char *owner;
+    const char *created;
+    const char *owner;
 };
 
-static void row_fill(struct row *row, const struct store *store, const struct state *s)
-{
-    const struct passwd *pw = getpwuid(s->creator_uid);
+/* What takes long to find out and is mostly what it was for the row before. */
+struct memory {
+    char *owner;
+    uint32_t uid;
+    char *created;
+    uint64_t day;
+};
 
+static const char *owner_name(struct memory *m, uint32_t uid)
+{
+    if (!m->owner || m->uid != uid) {
+        const struct passwd *pw = getpwuid(uid);
+        free(m->owner);
+        m->owner = pw ? mem_strdup(pw->pw_name) : str_printf("#%u", uid);
+        m->uid = uid;
+    }
+    return m->owner;
+}
+
+#define DAY 86400u
+
+/* "YYYY-mm-ddTHH:MM:SSZ", and not what a time far off looks like. */
+static bool is_common_form(const char *text)
+{
+    return strlen(text) == 20 && text[10] == 'T';
+}
+
+static const char *creation_time(struct memory *m, uint64_t seconds)
+{
+    if (!m->created || m->day != seconds / DAY || !is_common_form(m->created)) {
+        free(m->created);
+        m->created = output_time(seconds);
+        m->day = seconds / DAY;
+        return m->created;
+    }
+    const unsigned s = (unsigned)(seconds % DAY), parts[] = {s / 3600, s / 60 % 60, s % 60};
+    for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+        m->created[11 + i * 3] = (char)('0' + parts[i] / 10);
+        m->created[12 + i * 3] = (char)('0' + parts[i] % 10);
+    }
+    return m->created;
+}
+
+static void memory_done(struct memory *m)
+{
+    free(m->owner);
+    free(m->created);
+}
+
+static void row_fill(struct row *row, const struct store *store, const struct state *s,
+                     struct memory *m)
+{
     row->s = s;
     row->status = container_status(store, s);
     row->pid = row->status == STATE_STOPPED ? 0 : (int)s->pid;
     row->bundle = s->bundle_path ? s->bundle_path : "";
-    row->created = output_time(s->started_at);
-    row->owner = pw ? str_printf("%s", pw->pw_name) : str_printf("#%u", s->creator_uid);
+    row->created = creation_time(m, s->started_at);
+    row->owner = owner_name(m, s->creator_uid);
 }
 
-static void row_done(struct row *row)
+/* A column as "%-*s " has it, and faster. */
+static void add_column(struct strbuf *b, const char *text, size_t width)
 {
-    free(row->created);
-    free(row->owner);
+    static const char blanks[] = "                                ";
+    size_t n = strlen(text);
+
+    strbuf_addn(b, text, n);
+    for (; n < width; n += MIN(width - n, sizeof(blanks) - 1))
+        strbuf_addn(b, blanks, MIN(width - n, sizeof(blanks) - 1));
+    strbuf_addc(b, ' ');
+}
+
+static void add_row(struct strbuf *b, const struct row *row)
+{
+    char pid[16];
+
+    (void)snprintf(pid, sizeof(pid), "%d", row->pid);
+    add_column(b, row->s->id, 34);
+    add_column(b, pid, 9);
+    add_column(b, state_status_name(row->status), 9);
+    add_column(b, row->bundle, 32);
+    add_column(b, row->created, 21);
+    strbuf_add(b, row->owner);
+    strbuf_addc(b, '\n');
 }
 
 static struct json_object *row_json(const struct row *row)
@@ -81,23 +151,23 @@ static int run(const struct command_context *ctx, const void *values, char *cons
         return r;
 
     _cleanup_strbuf_ struct strbuf text = {0};
+    _cleanup_(memory_done) struct memory memory = {0};
     struct json_object *array = json_object_new_array();
     if (!v->quiet)
         strbuf_addf(&text, "%-34s %-9s %-9s %-32s %-21s %s\n", "ID", "PID", "STATUS", "BUNDLE",
                     "CREATED", "OWNER");
     for (size_t i = 0; i < n; i++) {
         if (v->quiet) {
-            strbuf_addf(&text, "%s\n", list[i]->id);
+            strbuf_add(&text, list[i]->id);
+            strbuf_addc(&text, '\n');
             continue;
         }
         struct row row;
-        row_fill(&row, &store, list[i]);
+        row_fill(&row, &store, list[i], &memory);
         if (json)
             json_object_array_add(array, row_json(&row));
         else
-            strbuf_addf(&text, "%-34s %-9d %-9s %-32s %-21s %s\n", row.s->id, row.pid,
-                        state_status_name(row.status), row.bundle, row.created, row.owner);
-        row_done(&row);
+            add_row(&text, &row);
     }
     r = json && !v->quiet ? output_json(array, false, e) : output_text(text.s ? text.s : "", e);
     json_object_put(array);

@@ -202,9 +202,7 @@ int container_cgroup_limit(struct container_cgroup *c, const struct oci_spec *sp
     if (!c->path)
         return 0;
     int r = cgroup_apply_resources(&c->host, c->path, &spec->resources, e);
-    if (r == 0)
-        r = delegate(c, spec, e);
-    return r < 0 ? r : container_cgroup_limit_devices(c, spec, e);
+    return r < 0 ? r : delegate(c, spec, e);
 }
 
 void container_cgroup_undo(struct container_cgroup *c)

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "process/creation.h"
 #include "sys/fs.h"
+#include "sys/process.h"
 
 /* LISTEN_PID of sd_listen_fds(3) is the program's own pid, which it alone knows before it
  * exists. */
@@ -91,7 +92,9 @@ static int groups_are_denied(const struct oci_spec *spec, bool *ret, struct erro
     _cleanup_free_ char *text = NULL;
 
     *ret = false;
-    if ((spec->new_namespaces | spec->joined_namespaces) & CLONE_NEWUSER)
+    /* Of the initial one it can't be denied. */
+    if (((spec->new_namespaces | spec->joined_namespaces) & CLONE_NEWUSER) ||
+        sys_in_initial_user_namespace())
         return 0;
     int r = file_read_at(AT_FDCWD, file, 0, 64, &text, NULL);
     if (r < 0 && r != -ENOENT) /* a kernel without user namespaces */
@@ -189,6 +192,20 @@ static void plan_init(struct creation *c)
     c->init.program.preserve_fds = c->o->preserve_fds;
 }
 
+static bool goes_unattended(const struct creation *c)
+{
+    const struct oci_spec *spec = c->config.spec;
+    const struct attributes_plan *attributes = &c->init.program.attributes;
+    bool from_outside = ((spec->new_namespaces | spec->joined_namespaces) & CLONE_NEWUSER) ||
+                        spec->process->has_oom_score_adj || spec->n_net_devices > 0 ||
+                        spec->intel_rdt || attributes->scheduler || attributes->has_io_priority ||
+                        (c->cgroup.systemd && !c->cgroup.path);
+    bool on_the_way = c->init.tell_mounted || c->init.create_hooks || c->init.program.start_hooks ||
+                      c->init.program.terminal || (spec->seccomp && spec->seccomp->listener_path);
+
+    return !from_outside && !on_the_way;
+}
+
 int creation_plan(struct creation *c, struct error *e)
 {
     int r = container_check_preserved(c->o->preserve_fds, e);
@@ -212,7 +229,7 @@ int creation_plan(struct creation *c, struct error *e)
         r = rootfs_plan_make(spec, c->bundle, &c->rootfs, e);
     c->rootfs.no_pivot = c->o->no_pivot;
     if (r == 0)
-        r = security_plan(p, spec->seccomp, &c->security, e);
+        r = security_plan(p, spec->seccomp, c->store->dirfd, &c->security, e);
     if (r == 0)
         security_plan_grant(&c->security, oci_spec_isolates(spec, CLONE_NEWUSER));
     if (r == 0)
@@ -228,5 +245,6 @@ int creation_plan(struct creation *c, struct error *e)
         return r;
     plan_init(c);
     plan_hooks(c);
+    c->unattended = goes_unattended(c);
     return plan_procfd(c, e);
 }

@@ -166,6 +166,13 @@ static int start_scope(struct creation *c, struct error *e)
     return container_cgroup_limit(&c->cgroup, c->config.spec, e);
 }
 
+/* What need be there only when the program, or a hook, runs. */
+static int prepare_program(struct creation *c, struct error *e)
+{
+    int r = container_cgroup_limit_devices(&c->cgroup, c->config.spec, e);
+    return r < 0 ? r : store_save_config(c->store, c->o->id, c->config.text, c->config.len, e);
+}
+
 /* The record first, then what it names: a `create` that is killed leaves nothing that nobody can
  * find again. */
 static int prepare(struct creation *c, struct error *e)
@@ -179,9 +186,9 @@ static int prepare(struct creation *c, struct error *e)
         return r;
     c->record_saved = true;
 
-    r = store_save_config(c->store, c->o->id, c->config.text, c->config.len, e);
-    if (r == 0)
-        r = make_cgroup(c, e);
+    r = make_cgroup(c, e);
+    if (r == 0 && !c->unattended)
+        r = prepare_program(c, e);
     if (r == 0)
         r = rootfs_plan_open(&c->rootfs, e);
     if (r == 0)
@@ -236,6 +243,11 @@ static int spawn(struct creation *c, struct error *e)
     c->spawn.id = c->o->id;
     c->spawn.run = run_init;
     c->spawn.arg = &c->init;
+    if (c->unattended) {
+        int r = channel_say(c->spawn.sync[0], PROGRAM_GO, c->o->id, e);
+        if (r < 0)
+            return r;
+    }
     return join_spawn(&c->spawn, &c->process.pid, &c->process.pidfd, e);
 }
 
@@ -277,23 +289,6 @@ static int set_up_from_outside(struct creation *c, struct error *e)
     return r < 0 ? r : fill_hook_states(c, e);
 }
 
-static int set_up(struct creation *c, struct error *e)
-{
-    const struct channel_handler handler = {
-        .console = take_console, .mounted = on_mounted, .seccomp = on_listener, .arg = c};
-
-    container_cgroup_settled(&c->cgroup);
-    c->record->pid = c->process.pid;
-    int r = set_up_from_outside(c, e);
-    if (r == 0)
-        r = channel_say(c->spawn.sync[0], PROGRAM_GO, c->o->id, e);
-    /* From here the child runs its own. */
-    c->hooked = c->hooked || c->init.create_hooks || c->init.program.start_hooks;
-    if (r == 0)
-        r = channel_await_ready(c->spawn.sync[0], c->o->id, &handler, e);
-    return r < 0 ? r : attributes_give(&c->init.program.attributes, c->process.pid, e);
-}
-
 static int record(struct creation *c, struct error *e)
 {
     c->record->start_ticks = sys_start_ticks(-EBADF, c->process.pid, NULL);
@@ -311,12 +306,57 @@ static int record(struct creation *c, struct error *e)
     return r;
 }
 
-/* Lets the child go on: to its wait for `start`, or to execve, whose success closes the socket. */
-static int release(struct creation *c, struct error *e)
+static int await_ready(struct creation *c, struct error *e)
 {
-    int r = channel_say(c->spawn.sync[0], PROGRAM_COMMIT, c->o->id, e);
-    if (r < 0)
-        return r;
+    const struct channel_handler handler = {
+        .console = take_console, .mounted = on_mounted, .seccomp = on_listener, .arg = c};
+
+    return channel_await_ready(c->spawn.sync[0], c->o->id, &handler, e);
+}
+
+/* The child waits where it must. */
+static int attend(struct creation *c, struct error *e)
+{
+    int r = set_up_from_outside(c, e);
+
+    if (r == 0)
+        r = channel_say(c->spawn.sync[0], PROGRAM_GO, c->o->id, e);
+    /* From here the child runs its own. */
+    c->hooked = c->hooked || c->init.create_hooks || c->init.program.start_hooks;
+    if (r == 0)
+        r = await_ready(c, e);
+    if (r == 0)
+        r = attributes_give(&c->init.program.attributes, c->process.pid, e);
+    if (r == 0)
+        r = record(c, e);
+    return r < 0 ? r : channel_say(c->spawn.sync[0], PROGRAM_COMMIT, c->o->id, e);
+}
+
+/* The child sets itself up meanwhile: it has been told to go on, and takes the second word when it
+ * gets there. That saves a wait for each of the two, and what is done here costs no time where there is a
+ * second CPU. Until the word is given a child whose parent dies ends; afterwards the record is
+ * right. */
+static int leave_alone(struct creation *c, struct error *e)
+{
+    int r = prepare_program(c, e);
+
+    if (r == 0)
+        r = record(c, e);
+    if (r == 0)
+        r = channel_say(c->spawn.sync[0], PROGRAM_COMMIT, c->o->id, e);
+    return r < 0 ? r : await_ready(c, e);
+}
+
+static int set_up(struct creation *c, struct error *e)
+{
+    container_cgroup_settled(&c->cgroup);
+    c->record->pid = c->process.pid;
+    return c->unattended ? leave_alone(c, e) : attend(c, e);
+}
+
+/* The child is at its wait for `start`, or on its way to execve, whose success closes the socket. */
+static int settle(struct creation *c, struct error *e)
+{
     if (c->hold && sys_pidfd_wait(c->process.pidfd, 0) == 0)
         return error_set(e, ERROR_SYSTEM, ECHILD, "create container", c->o->id, NULL,
                          "its first process has ended");
@@ -385,9 +425,7 @@ int container_create(const struct store *store, const struct container_create_op
     if (r == 0)
         r = set_up(&c, e);
     if (r == 0)
-        r = record(&c, e);
-    if (r == 0)
-        r = release(&c, e);
+        r = settle(&c, e);
     if (r < 0) {
         creation_undo(&c);
         return r;

@@ -265,7 +265,7 @@ static int plan(struct exec *x, struct error *e)
     const struct oci_process *p = x->spec->process;
     r = container_check_terminal(p->terminal, o->console_socket, !o->keep_console, e);
     if (r == 0)
-        r = security_plan(p, x->spec->seccomp, &x->security, e);
+        r = security_plan(p, x->spec->seccomp, x->store->dirfd, &x->security, e);
     if (r < 0)
         return r;
     security_plan_grant(&x->security, oci_spec_isolates(x->spec, CLONE_NEWUSER));

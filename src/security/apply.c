@@ -21,11 +21,9 @@ static int drop_bounding(const struct security_plan *plan)
     for (int cap = 0; cap <= plan->last_cap; cap++) {
         if (plan->caps.bounding & UINT64_C(1) << cap)
             continue;
-        /* Dropping needs CAP_SETPCAP, even for one that is not there. */
-        if (syscall(SYS_prctl, PR_CAPBSET_READ, (unsigned long)cap, 0UL, 0UL, 0UL) <= 0)
-            continue;
         int r = call_prctl(PR_CAPBSET_DROP, (unsigned long)cap, 0);
-        if (r < 0)
+        /* Dropping needs CAP_SETPCAP, even for one that is not there. */
+        if (r < 0 && syscall(SYS_prctl, PR_CAPBSET_READ, (unsigned long)cap, 0UL, 0UL, 0UL) > 0)
             return r;
     }
     return 0;

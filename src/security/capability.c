@@ -35,7 +35,7 @@ int capability_last(void)
     return cap;
 }
 
-uint64_t capability_own(void)
+uint64_t capability_own(uint64_t of)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
@@ -44,7 +44,7 @@ uint64_t capability_own(void)
     if (syscall(SYS_capget, &header, data) < 0)
         return 0;
     for (int cap = 0, last = capability_last(); cap <= last; cap++)
-        if ((data[cap / 32].permitted >> (cap % 32) & 1) &&
+        if ((of >> cap & 1) && (data[cap / 32].permitted >> (cap % 32) & 1) &&
             prctl(PR_CAPBSET_READ, (unsigned long)cap, 0, 0, 0) == 1)
             own |= UINT64_C(1) << cap;
     return own;

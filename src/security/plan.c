@@ -63,11 +63,14 @@ static void fit_sets(struct oci_capabilities *c)
 
 void security_plan_grant(struct security_plan *plan, bool own_user_namespace)
 {
+    const struct oci_capabilities *c = &plan->caps;
+    uint64_t asked = c->bounding | c->permitted | c->effective | c->inheritable | c->ambient;
+
     if (!own_user_namespace)
-        fit_capabilities(&plan->caps, capability_own(), "the runtime does not have it itself");
+        fit_capabilities(&plan->caps, capability_own(asked), "the runtime does not have it itself");
 }
 
-int security_plan(const struct oci_process *process, const struct oci_seccomp *seccomp,
+int security_plan(const struct oci_process *process, const struct oci_seccomp *seccomp, int statefd,
                   struct security_plan *ret, struct error *e)
 {
     struct security_plan plan = {
@@ -90,7 +93,7 @@ int security_plan(const struct oci_process *process, const struct oci_seccomp *s
     if (r < 0)
         return r;
     if (seccomp) {
-        r = seccomp_compile(seccomp, &plan.seccomp, e);
+        r = seccomp_compile(seccomp, statefd, &plan.seccomp, e);
         if (r < 0) {
             security_plan_done(&plan);
             return r;

@@ -12,6 +12,8 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "security/profile.h"
+#include "security/program-cache.h"
+#include "security/program-search.h"
 
 #define STEP SECCOMP_STEP
 #define ARGS_MAX 6
@@ -90,6 +92,84 @@ static size_t choose_architectures(const struct oci_seccomp *spec, uint32_t ret[
     }
     ret[n++] = native;
     return n;
+}
+
+/* --- the profile, resolved ------------------------------------------------------------------- */
+
+/* What of a profile depends on this kernel or is another way to say the same: with the rules' names
+ * and arguments, which stay in the spec, it is all that decides the program. */
+struct resolved {
+    uint32_t default_action; /* this and the next with their errno */
+    uint32_t *actions;       /* one a rule; owned */
+    uint32_t archs[ARCHS_MAX];
+    size_t n_archs;
+};
+
+static void resolved_done(struct resolved *p)
+{
+    free(p->actions);
+}
+
+/* Asks the kernel for each action, so it is done for a program from the cache, too. */
+static int resolve(const struct oci_seccomp *spec, struct resolved *ret, struct error *e)
+{
+    _cleanup_(resolved_done) struct resolved p = {
+        .actions = mem_alloc(spec->n_rules * sizeof(*p.actions)),
+    };
+    int r = profile_action(spec->default_action, spec->has_default_errno, spec->default_errno,
+                           &p.default_action, e);
+    for (size_t i = 0; r == 0 && i < spec->n_rules; i++) {
+        const struct oci_seccomp_rule *rule = &spec->rules[i];
+        r = profile_action(rule->action, rule->has_errno, rule->errno_ret, &p.actions[i], e);
+    }
+    if (r < 0)
+        return r;
+    p.n_archs = choose_architectures(spec, p.archs);
+    *ret = p;
+    p.actions = NULL;
+    return 0;
+}
+
+static void add_u32(struct strbuf *b, uint32_t v)
+{
+    strbuf_addn(b, (const char *)&v, sizeof(v));
+}
+
+static void add_u64(struct strbuf *b, uint64_t v)
+{
+    strbuf_addn(b, (const char *)&v, sizeof(v));
+}
+
+/* Everything that decides the program, by which the cache finds it. Each part has its length before
+ * it or its end in it, so no two profiles have the same. */
+static void add_key(struct strbuf *key, const struct oci_seccomp *spec, const struct resolved *p)
+{
+    const struct scmp_version *v = seccomp_version();
+
+    strbuf_addn(key, NUCLEUS_VERSION, sizeof(NUCLEUS_VERSION));
+    add_u32(key, v ? v->major : 0);
+    add_u32(key, v ? v->minor : 0);
+    add_u32(key, v ? v->micro : 0);
+    add_u32(key, p->default_action);
+    /* The last one is the native. */
+    add_u32(key, (uint32_t)p->n_archs);
+    for (size_t i = 0; i < p->n_archs; i++)
+        add_u32(key, p->archs[i]);
+    add_u32(key, (uint32_t)spec->n_rules);
+    for (size_t i = 0; i < spec->n_rules; i++) {
+        const struct oci_seccomp_rule *rule = &spec->rules[i];
+        add_u32(key, p->actions[i]);
+        add_u32(key, (uint32_t)rule->n_args);
+        for (size_t k = 0; k < rule->n_args; k++) {
+            add_u32(key, rule->args[k].index);
+            add_u32(key, (uint32_t)rule->args[k].op);
+            add_u64(key, rule->args[k].value);
+            add_u64(key, rule->args[k].value_two);
+        }
+        add_u32(key, (uint32_t)strv_len(rule->names));
+        for (char *const *name = rule->names; name && *name; name++)
+            strbuf_addn(key, *name, strlen(*name) + 1);
+    }
 }
 
 /* --- rules --------------------------------------------------------------------------------- */
@@ -177,14 +257,12 @@ static int add_call(struct call_list *l, const struct oci_seccomp_rule *rule, st
     return 0;
 }
 
-static int add_rule(struct call_list *l, const struct oci_seccomp *spec, uint32_t default_action,
-                    const struct oci_seccomp_rule *rule, struct error *e)
+/* Names that it does not know are added to `skipped`. */
+static int add_rule(struct call_list *l, const struct oci_seccomp *spec, const struct resolved *p,
+                    size_t i, struct strbuf *skipped, struct error *e)
 {
-    uint32_t action = 0;
+    const struct oci_seccomp_rule *rule = &spec->rules[i];
 
-    int r = profile_action(rule->action, rule->has_errno, rule->errno_ret, &action, e);
-    if (r < 0)
-        return r;
     for (char *const *name = rule->names; name && *name; name++) {
         int number = seccomp_syscall_resolve_name(*name);
         if (number == __NR_SCMP_ERROR) {
@@ -194,13 +272,14 @@ static int add_rule(struct call_list *l, const struct oci_seccomp *spec, uint32_
                                  "libseccomp does not know this system call, so it would stay "
                                  "open where the profile wants %s",
                                  profile_action_name(rule->action));
-            log_debug("seccomp: libseccomp does not know %s, skipped", *name);
+            strbuf_addn(skipped, *name, strlen(*name) + 1);
             continue;
         }
         /* libseccomp refuses what changes nothing. */
-        if (action == default_action)
+        if (p->actions[i] == p->default_action)
             continue;
-        r = add_call(l, rule, (struct call){.action = action, .number = number, .name = *name}, e);
+        int r = add_call(
+            l, rule, (struct call){.action = p->actions[i], .number = number, .name = *name}, e);
         if (r < 0)
             return r;
     }
@@ -327,6 +406,24 @@ static void append_enosys(struct program *p, uint32_t arch)
     append(p, code, ARRAY_SIZE(code));
 }
 
+/* The token is the kernel's AUDIT_ARCH_*, except for x32, which shares that of x86-64. */
+static uint32_t audit_arch(uint32_t arch)
+{
+    return arch == SCMP_ARCH_X32 ? SCMP_ARCH_X86_64 : arch;
+}
+
+/* The kernel's time to load a program grows with its length, too: half a millisecond for docker's
+ * profile as libseccomp makes it. */
+static void shorten(struct program *p, uint32_t arch)
+{
+    struct program shorter;
+
+    if (!program_search(p->code, p->n, audit_arch(arch), &shorter.code, &shorter.n))
+        return;
+    program_done(p);
+    *p = shorter;
+}
+
 static void append_block(struct program *p, uint32_t arch, bool enosys,
                          const struct program *filter)
 {
@@ -337,11 +434,10 @@ static void append_block(struct program *p, uint32_t arch, bool enosys,
         append_enosys(&body, arch);
     append(&body, filter->code, filter->n);
 
-    /* The token is the kernel's AUDIT_ARCH_*, except for x32, which shares that of x86-64. */
-    const uint32_t over = (uint32_t)body.n, audit = is_x32 ? SCMP_ARCH_X86_64 : arch;
+    const uint32_t over = (uint32_t)body.n;
     const struct sock_filter by_arch[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, audit, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, audit_arch(arch), 1, 0),
         BPF_STMT(BPF_JMP | BPF_JA, over + (is_x32 ? 4 : 0)),
     };
     const struct sock_filter by_number[] = {
@@ -356,42 +452,63 @@ static void append_block(struct program *p, uint32_t arch, bool enosys,
     append(p, body.code, body.n);
 }
 
-int seccomp_compile(const struct oci_seccomp *spec, struct seccomp_program *ret, struct error *e)
+static int compile(const struct oci_seccomp *spec, const struct resolved *p,
+                   struct cached_program *ret, struct error *e)
 {
     _cleanup_(program_done) struct program all = {0};
     _cleanup_(call_list_done) struct call_list calls = {0};
+    _cleanup_strbuf_ struct strbuf skipped = {0};
     const struct sock_filter kill = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_THREAD);
-    uint32_t archs[ARCHS_MAX], default_action = 0, flags = 0;
 
-    int r = profile_flags(spec, &flags, e);
-    if (r < 0)
-        return r;
-    r = profile_action(spec->default_action, spec->has_default_errno, spec->default_errno,
-                       &default_action, e);
-    if (r < 0)
-        return r;
-
-    bool enosys =
-        spec->default_action == SECCOMP_RET_ERRNO && default_action != (SECCOMP_RET_ERRNO | ENOSYS);
+    bool enosys = spec->default_action == SECCOMP_RET_ERRNO &&
+                  p->default_action != (SECCOMP_RET_ERRNO | ENOSYS);
     for (size_t i = 0; i < spec->n_rules; i++) {
-        r = add_rule(&calls, spec, default_action, &spec->rules[i], e);
+        int r = add_rule(&calls, spec, p, i, &skipped, e);
         if (r < 0)
             return r;
     }
-    size_t n_archs = choose_architectures(spec, archs);
-    for (size_t i = 0; i < n_archs; i++) {
+    for (size_t i = 0; i < p->n_archs; i++) {
         _cleanup_(program_done) struct program filter = {0};
-        r = compile_for(archs[i], default_action, &calls, &filter, e);
+        int r = compile_for(p->archs[i], p->default_action, &calls, &filter, e);
         if (r < 0)
             return r;
-        append_block(&all, archs[i], enosys, &filter);
+        shorten(&filter, p->archs[i]);
+        append_block(&all, p->archs[i], enosys, &filter);
     }
     append(&all, &kill, 1);
     if (all.n > BPF_MAXINSNS)
         return too_long(e);
+    *ret =
+        (struct cached_program){.code = TAKE_PTR(all.code), .n = all.n, .skipped_len = skipped.len};
+    ret->skipped = strbuf_take(&skipped);
+    return 0;
+}
+
+int seccomp_compile(const struct oci_seccomp *spec, int statefd, struct seccomp_program *ret,
+                    struct error *e)
+{
+    _cleanup_(resolved_done) struct resolved p = {0};
+    _cleanup_(cached_program_done) struct cached_program program = {0};
+    _cleanup_strbuf_ struct strbuf key = {0};
+    uint32_t flags = 0;
+
+    int r = profile_flags(spec, &flags, e);
+    if (r == 0)
+        r = resolve(spec, &p, e);
+    if (r < 0)
+        return r;
+    add_key(&key, spec, &p);
+    if (program_cache_load(statefd, key.s, key.len, &program) < 0) {
+        r = compile(spec, &p, &program, e);
+        if (r < 0)
+            return r;
+        program_cache_save(statefd, key.s, key.len, &program);
+    }
+    for (size_t i = 0; i < program.skipped_len; i += strlen(program.skipped + i) + 1)
+        log_debug("seccomp: libseccomp does not know %s, skipped", program.skipped + i);
     *ret = (struct seccomp_program){
-        .filter = TAKE_PTR(all.code),
-        .len = (unsigned short)all.n,
+        .filter = TAKE_PTR(program.code),
+        .len = (unsigned short)program.n,
         .flags = flags,
     };
     return 0;

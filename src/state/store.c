@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "oci/json.h"
+#include "state/record-plain.h"
 
 static const char RECORD[] = ".json";
 
@@ -62,11 +63,34 @@ int store_save(const struct store *store, const struct state *s, struct error *e
     return 0;
 }
 
+/* A record that lies there as store_save() writes them; NULL where it does not, or can't be read, or
+ * there is none: why is told by the long way. */
+static struct state *load_plain(const struct store *store, const char *id)
+{
+    char name[NAME_MAX + 1], text[4096];
+
+    if ((size_t)snprintf(name, sizeof(name), "%s%s", id, RECORD) >= sizeof(name))
+        return NULL;
+    _cleanup_close_ int fd =
+        openat(store->dirfd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
+    /* One that fills it may go on. */
+    if (n <= 0 || (size_t)n == sizeof(text))
+        return NULL;
+    _cleanup_state_ struct state *s = record_parse_plain(text, (size_t)n);
+    return s && streq(s->id, id) ? TAKE_PTR(s) : NULL;
+}
+
 int store_load(const struct store *store, const char *id, struct state **ret, struct error *e)
 {
     int r = state_id_check(id, e);
     if (r < 0)
         return r;
+    struct state *plain = load_plain(store, id);
+    if (plain) {
+        *ret = plain;
+        return 0;
+    }
 
     _cleanup_free_ char *name = record_name(id), *path = path_join(store->path, name);
     _cleanup_free_ char *text = NULL;
@@ -99,8 +123,8 @@ int store_save_config(const struct store *store, const char *id, const char *tex
     _cleanup_free_ char *name = config_name(id);
     /* One that a killed `create` left goes first: whoever has it open keeps the old one. */
     (void)unlinkat(store->dirfd, name, 0);
-    _cleanup_close_ int fd = openat(store->dirfd, name,
-                                    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    _cleanup_close_ int fd =
+        openat(store->dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     int r = fd < 0 ? -errno : fd_write_all(fd, text, len);
 
     return r < 0 ? store_error(store, e, r, "save", name, NULL) : 0;

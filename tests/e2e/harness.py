@@ -33,6 +33,8 @@ PR_SET_CHILD_SUBREAPER = 36
 
 libc = ctypes.CDLL(None, use_errno=True)
 
+LINKED = "nucleus-linked"
+
 
 def _libc(name, *args):
     if getattr(libc, name)(*args) < 0:
@@ -64,6 +66,16 @@ def umount(target):
 
 def binary():
     return os.path.abspath(os.environ.get("NUCLEUS", ROOT / "build" / "nucleus"))
+
+
+def copy_binary(source, target):
+    """Both executables, where there are two: the other is looked for beside the one."""
+    source, target = Path(source), Path(target)
+    for a, b in ((source, target), (source.with_name(LINKED), target.with_name(LINKED))):
+        if a.exists():
+            shutil.copy(a, b)
+            b.chmod(0o755)
+    return target
 
 
 def wait_for(predicate, timeout=10.0, what=None, interval=0.01):
@@ -277,8 +289,7 @@ class Nucleus:
             # The tree may lie where only root gets to.
             binary = self.state_dir.parent / "binary"
             if not binary.exists():
-                shutil.copy(self.binary, binary)
-                binary.chmod(0o755)
+                copy_binary(self.binary, binary)
             for path in binary.parents:
                 if path.stat().st_mode & 0o001 == 0:
                     path.chmod(path.stat().st_mode | 0o011)
@@ -815,8 +826,8 @@ class LeakCheck:
         for driver in self.drivers:
             if driver.state_dir.is_dir():
                 for path in sorted(driver.state_dir.iterdir()):
-                    # The logs of failures outlive their container, CRIU's cache is the store's.
-                    if path.name in ("log", "criu.kdat"):
+                    # The logs of failures outlive their container, the caches are the store's.
+                    if path.name in ("log", "criu.kdat", "seccomp"):
                         continue
                     yield Leak("state left", str(path), functools.partial(remove_path, path))
 

@@ -147,6 +147,105 @@ def test_the_runtimes_own_calls_need_not_be_allowed(nucleus, bundle, cid):
     nucleus.stop(cid)
 
 
+# ---- the cache of compiled programs
+
+ALLOW_ALL = struct.pack("=HBBI", 6, 0, 0, 0x7fff0000)
+HEADER = struct.Struct("=8sQIIII")  # magic, checksum, format, instructions, length of key and of names
+
+
+def cached(nucleus):
+    return sorted((nucleus.state_dir / "seccomp").iterdir())
+
+
+def run_mkdir(nucleus, bundle, cid):
+    """Runs under a filter that denies it."""
+    profile(bundle, rule(CALLS, "SCMP_ACT_ERRNO", errnoRet=errno.EXDEV))
+    result = nucleus.run_container(cid, bundle.sh(MKDIR))
+    assert result.out == "status 1\n" and os.strerror(errno.EXDEV) in result.err
+
+
+def test_a_program_is_compiled_once(nucleus, bundle, cid):
+    run_mkdir(nucleus, bundle, cid)
+    [file] = cached(nucleus)
+    first = file.stat()
+    assert first.st_mode & 0o7777 == 0o600
+    assert file.parent.stat().st_mode & 0o7777 == 0o700
+    run_mkdir(nucleus, bundle, cid)
+    bundle.process["noNewPrivileges"] = False
+    run_mkdir(nucleus, bundle, cid)
+    profile(bundle, rule(CALLS, "SCMP_ACT_ERRNO", errnoRet=errno.EXDEV))
+    nucleus.run_container(cid, bundle.sh(FOREVER), "-d")
+    result = nucleus.run("exec", cid, "mkdir", "/tmp/made", check=False)
+    assert result.rc == 1 and os.strerror(errno.EXDEV) in result.err
+    assert cached(nucleus) == [file]
+    assert (file.stat().st_ino, file.stat().st_mtime_ns) == (first.st_ino, first.st_mtime_ns)
+    assert nucleus.ids_listed() == [cid]
+    nucleus.stop(cid)
+    # Another profile is another program.
+    profile(bundle, rule(CALLS, "SCMP_ACT_ERRNO"))
+    assert "Operation not permitted" in nucleus.run_container(cid, bundle.sh(MKDIR)).err
+    assert len(cached(nucleus)) == 2
+
+
+def swap_program(file):
+    """Lets everything through, under the old checksum."""
+    data = file.read_bytes()
+    _, _, _, count, _, _ = HEADER.unpack_from(data)
+    file.write_bytes(data[:HEADER.size] + ALLOW_ALL * count + data[HEADER.size + 8 * count:])
+
+
+def open_to_group(file):
+    swap_program(file)
+    file.chmod(0o620)
+
+
+def point_elsewhere(file):
+    other = file.parent.parent.parent / "elsewhere"
+    file.rename(other)
+    swap_program(other)
+    file.symlink_to(other)
+
+
+def tear(file):
+    os.truncate(file, file.stat().st_size - 5)
+
+
+@pytest.mark.parametrize("spoil", [swap_program, open_to_group, point_elsewhere, tear,
+                                   lambda file: file.write_bytes(b"")],
+                         ids=["swapped", "group", "symlink", "torn", "empty"])
+def test_a_spoilt_program_is_not_used(nucleus, bundle, cid, spoil):
+    run_mkdir(nucleus, bundle, cid)
+    [file] = cached(nucleus)
+    good = file.read_bytes()
+    spoil(file)
+    run_mkdir(nucleus, bundle, cid)
+    # What was wrong is replaced.
+    assert cached(nucleus) == [file]
+    assert file.is_file() and not file.is_symlink()
+    assert file.read_bytes() == good and file.stat().st_mode & 0o7777 == 0o600
+
+
+def test_a_cache_directory_that_others_may_write_to_is_not_used(nucleus, bundle, cid):
+    run_mkdir(nucleus, bundle, cid)
+    [file] = cached(nucleus)
+    swap_program(file)
+    spoilt = file.read_bytes()
+    file.parent.chmod(0o770)
+    run_mkdir(nucleus, bundle, cid)
+    assert file.read_bytes() == spoilt
+    assert file.parent.stat().st_mode & 0o7777 == 0o770
+
+
+def test_a_container_may_have_the_caches_name(nucleus, bundle, cid):
+    run_mkdir(nucleus, bundle, cid)
+    nucleus.create("seccomp", bundle.args("sleep", "1000"))
+    assert nucleus.ids_listed() == ["seccomp"]
+    nucleus.fails("state", "s1", text="does not exist")
+    nucleus.start("seccomp")
+    nucleus.stop("seccomp")
+    assert len(cached(nucleus)) == 1
+
+
 # ---- notifications
 
 NOTIF_RECV, NOTIF_SEND, NOTIF_CONTINUE = 0xC0502100, 0xC0182101, 1

@@ -123,7 +123,7 @@ static struct security_plan plan_of(const struct oci_process *p)
     struct security_plan plan;
     struct error e = {0};
 
-    if (security_plan(p, NULL, &plan, &e) < 0)
+    if (security_plan(p, NULL, -EBADF, &plan, &e) < 0)
         fail_msg("%s", error_render(&e));
     return plan;
 }
@@ -377,7 +377,7 @@ static void test_plan_leaves_out_what_cannot_be_granted(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         struct oci_process p = {.has_capabilities = true, .capabilities = rows[i].asked};
         struct security_plan plan;
-        assert_int_equal(security_plan(&p, NULL, &plan, NULL), 0);
+        assert_int_equal(security_plan(&p, NULL, -EBADF, &plan, NULL), 0);
         if (memcmp(&plan.caps, &rows[i].got, sizeof(plan.caps)) != 0)
             fail_msg("row %zu: not what was expected", i);
         security_plan_done(&plan);
@@ -386,7 +386,7 @@ static void test_plan_leaves_out_what_cannot_be_granted(void **state)
 
 static void test_plan_grants_no_more_than_the_runtime_has(void **state)
 {
-    uint64_t own = capability_own();
+    uint64_t own = capability_own(UINT64_MAX);
     struct oci_capabilities all = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
     struct security_plan plan = {.caps = all}, kept = {.caps = all};
 

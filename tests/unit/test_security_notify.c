@@ -38,7 +38,7 @@ static void refuse(const struct oci_seccomp *spec, const char *says)
     struct seccomp_program program = {0};
     struct error e = {0};
 
-    if (seccomp_compile(spec, &program, &e) >= 0)
+    if (seccomp_compile(spec, -EBADF, &program, &e) >= 0)
         fail_msg("accepted, although %s", says);
     assert_int_equal(e.code, ERROR_CONFIG);
     assert_error_says(&e, says);
@@ -50,7 +50,7 @@ static uint32_t flags_of(const struct oci_seccomp *spec)
     struct seccomp_program program;
     struct error e = {0};
 
-    if (seccomp_compile(spec, &program, &e) < 0)
+    if (seccomp_compile(spec, -EBADF, &program, &e) < 0)
         fail_msg("%s", error_render(&e));
     uint32_t flags = program.flags;
     seccomp_program_done(&program);
@@ -177,7 +177,7 @@ static void notified_at(enum security_stage stage, bool no_new_privileges)
     int sk[2], status, listener;
     char byte;
 
-    if (seccomp_compile(&spec, &plan.seccomp, &e) < 0)
+    if (seccomp_compile(&spec, -EBADF, &plan.seccomp, &e) < 0)
         fail_msg("%s", error_render(&e));
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sk), 0);
     pid_t pid = fork();

@@ -44,7 +44,7 @@ static struct seccomp_program compile(const struct oci_seccomp *spec)
     struct seccomp_program program;
     struct error e = {0};
 
-    if (seccomp_compile(spec, &program, &e) < 0)
+    if (seccomp_compile(spec, -EBADF, &program, &e) < 0)
         fail_msg("%s", error_render(&e));
     assert_true(program.len > 0);
     return program;
@@ -55,7 +55,7 @@ static void refuse(const struct oci_seccomp *spec, enum error_code code, const c
     struct seccomp_program program = {0};
     struct error e = {0};
 
-    if (seccomp_compile(spec, &program, &e) >= 0)
+    if (seccomp_compile(spec, -EBADF, &program, &e) >= 0)
         fail_msg("accepted, although %s", says);
     assert_null(program.filter);
     if (e.code != code)
@@ -700,7 +700,7 @@ static void test_without_no_new_privileges(void **state)
         print_message("skipped: needs root\n");
         skip();
     }
-    assert_int_equal(security_plan(&process, &seccomp, &plan, &e), 0);
+    assert_int_equal(security_plan(&process, &seccomp, -EBADF, &plan, &e), 0);
     assert_true(plan.seccomp.len > 0);
     pid_t pid = fork();
     assert_true(pid >= 0);

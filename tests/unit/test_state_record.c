@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/path.h"
+#include "state/record-plain.h"
 #include "state/state.h"
 
 /* Every field that has no default. */
@@ -319,6 +320,74 @@ static void test_s13_broken_text_names_line_and_column(void **state)
     parse_bad("{\n\"id\":\"a1\",\n\"name\":5}", "t.json:3:8");
 }
 
+/* What the short way reads, the long way reads alike. */
+static bool same_both_ways(const char *text, size_t len)
+{
+    struct state *plain = record_parse_plain(text, len), *full = NULL;
+    bool read = plain;
+
+    if (read) {
+        if (state_parse(text, len, "t.json", &full, NULL) < 0)
+            fail_msg("read the short way only: %.*s", (int)len, text);
+        char *a = state_render(plain), *b = state_render(full);
+        assert_string_equal(a, b);
+        assert_int_equal(plain->pid, full->pid);
+        free(a);
+        free(b);
+    }
+    state_free(plain);
+    state_free(full);
+    return read;
+}
+
+static void test_the_short_way_reads_what_is_written(void **state)
+{
+    static const char bytes[] = "\"\\ ,:{}[]019-.enxA\n\x1f\x7f\x80\xc3";
+    char *args[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c", (char *)(uintptr_t) "",
+                    NULL};
+    uint32_t gids[] = {0, UINT32_MAX};
+    struct state_annotation notes[] = {{(char *)(uintptr_t) "a", (char *)(uintptr_t) "1"},
+                                       {(char *)(uintptr_t) "b", (char *)(uintptr_t) ""}};
+    struct state s = {
+        .id = (char *)(uintptr_t) "a1",
+        .name = (char *)(uintptr_t) "n",
+        .pid = 7,
+        .started_at = UINT64_MAX,
+        .status = STATE_RUNNING,
+    };
+
+    (void)state;
+    for (int full = 0; full < 2; full++) {
+        char *text = state_render(&s);
+        size_t len = strlen(text);
+        assert_true(same_both_ways(text, len));
+        /* Anything else is left to the long way, or means the same there. */
+        for (size_t i = 0; i < len; i++) {
+            const char was = text[i];
+            assert_false(same_both_ways(text, i));
+            for (size_t k = 0; k < sizeof(bytes); k++) {
+                text[i] = bytes[k];
+                (void)same_both_ways(text, len);
+            }
+            text[i] = was;
+        }
+        free(text);
+        s.command = args;
+        s.additional_gids = gids;
+        s.n_additional_gids = 2;
+        s.annotations = notes;
+        s.n_annotations = 2;
+        s.has_cpu_limit = s.has_memory_limit = s.rootless = true;
+        s.memory_limit = 1;
+        s.cgroup_path = s.config_hash = s.bundle_path = s.systemd_unit = (char *)(uintptr_t) "/x y";
+    }
+    /* A key twice is an error, so it is the long way's. */
+    notes[1].key = notes[0].key;
+    char *text = state_render(&s);
+    assert_false(same_both_ways(text, strlen(text)));
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -336,6 +405,7 @@ int main(void)
         cmocka_unit_test(test_s2_bytes_that_are_no_utf8_stay_loadable),
         cmocka_unit_test(test_s10_ids),
         cmocka_unit_test(test_s13_broken_text_names_line_and_column),
+        cmocka_unit_test(test_the_short_way_reads_what_is_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
