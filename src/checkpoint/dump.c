@@ -16,6 +16,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/criu/criu.h"
 #include "checkpoint/layout.h"
+#include "checkpoint/network.h"
 #include "checkpoint/private.h"
 #include "checkpoint/progress.h"
 #include "checkpoint/record.h"
@@ -40,6 +41,7 @@ struct dump {
     struct state *s;
     struct oci_spec *spec;
     struct rootfs_plan plan;
+    struct criu_search search;
     struct criu_tool tool;
     struct private_mounts mounts;
     struct checkpoint_layout layout;
@@ -59,6 +61,7 @@ struct dump {
 
 static void dump_done(struct dump *d)
 {
+    criu_search_done(&d->search);
     criu_swrk_done(&d->swrk);
     guardian_dismiss(&d->guardian);
     seal_key_done(&d->key);
@@ -141,6 +144,9 @@ static int look_at_network(struct dump *d, struct error *e)
     int r = sys_netns_has_foreign_link(d->s->pid, &d->record.empty_network);
     if (r < 0)
         return error_errno(e, r, "look at network interfaces of container", d->s->id);
+    /* Not with TCP to keep: CRIU's lock is a part of the namespace then. */
+    if (!d->record.empty_network && !d->o->tcp_established)
+        d->record.empty_network = network_is_as_new(d->s->cgroup_path, d->s->pid);
     return 0;
 }
 
@@ -188,15 +194,46 @@ static int inspect(struct dump *d, struct error *e)
     if (r == 0)
         r = inspect_stdio(d, e);
     if (r == 0)
-        r = blockers_check(d->s, d->spec, d->o, &d->tool, &d->record.stdio, e);
-    if (r == 0)
         r = look_at_network(d, e);
-    if (r < 0)
-        return r;
-    fill_record(d);
-    return fill_metadata(d, e);
+    return r < 0 ? r : fill_metadata(d, e);
 }
 
+static int prepare_seal(struct dump *d, struct error *e)
+{
+    struct seal_env env;
+
+    d->seal = d->o->own_form || d->o->seal;
+    if (!d->seal)
+        return 0;
+    seal_env_from_process(&env);
+    int r = seal_key_load(&env, true, &d->key, e);
+    return r < 0 ? r : seal_prepare(e);
+}
+
+/* The CRIU that is asked what it can do is the one that dumps. */
+static int start_criu(const char *binary, void *arg, struct criu_swrk *ret, struct error *e)
+{
+    struct dump *d = arg;
+
+    private_mounts_done(&d->mounts);
+    int r = private_mounts_make(d->store->dirfd, &d->mounts, e);
+    if (r < 0)
+        return r;
+    struct criu_spawn how = {
+        .binary = binary,
+        .cgroup_fd = -EBADF,
+        .private_mounts = true,
+        .setup = private_mounts_setup,
+        .setup_arg = &d->mounts,
+    };
+    /* Images hold the memory of the container: only their owner may read them. */
+    mode_t mask = umask(0077);
+    r = criu_spawn(&how, false, ret, e);
+    (void)umask(mask);
+    return r;
+}
+
+/* CRIU starts and looks at the kernel while the container is looked at. */
 static int prepare(struct dump *d, struct error *e)
 {
     int r = check_status(d, e);
@@ -205,23 +242,23 @@ static int prepare(struct dump *d, struct error *e)
     r = checkpoint_check_privileges(e);
     if (r < 0)
         return r;
-    r = checkpoint_find_criu(d->store->dirfd, d->o->criu, &d->tool, e);
-    if (r < 0)
-        return r;
-    r = private_mounts_make(d->store->dirfd, &d->mounts, e);
-    if (r < 0)
-        return r;
+    struct criu_find_env env;
+    criu_find_env_from_process(&env, d->o->criu);
+    env.start = start_criu;
+    env.start_arg = d;
+    criu_search_start(&env, &d->search);
     r = inspect(d, e);
+    if (r == 0)
+        r = prepare_seal(d, e);
+    if (r == 0)
+        r = criu_search_finish(&d->search, &d->tool, &d->swrk, e);
     if (r < 0)
         return r;
-    d->seal = d->o->own_form || d->o->seal;
-    if (d->seal) {
-        struct seal_env env;
-        seal_env_from_process(&env);
-        r = seal_key_load(&env, true, &d->key, e);
-        if (r < 0)
-            return r;
-    }
+    private_mounts_save_cache(&d->mounts);
+    r = blockers_check(d->s, d->spec, d->o, &d->tool, &d->record.stdio, e);
+    if (r < 0)
+        return r;
+    fill_record(d);
     return 0;
 }
 
@@ -362,20 +399,7 @@ static int run_criu(struct dump *d, struct error *e)
     for (size_t i = 0; i < d->n_externals; i++)
         mounts[i] = (struct criu_pair){d->externals[i].dest, d->externals[i].dest};
 
-    struct criu_spawn how = {
-        .binary = d->tool.path,
-        .cgroup_fd = -EBADF,
-        .private_mounts = true,
-        .setup = private_mounts_setup,
-        .setup_arg = &d->mounts,
-    };
-    /* Images hold the memory of the container: only their owner may read them. */
-    mode_t mask = umask(0077);
-    int r = criu_spawn(&how, false, &d->swrk, e);
-    (void)umask(mask);
-    if (r < 0)
-        return r;
-    r = guardian_start(&d->guardian, undo_dump, d, e);
+    int r = guardian_start(&d->guardian, undo_dump, d, e);
     if (r < 0)
         return r;
     d->frozen = true;
@@ -447,8 +471,7 @@ static int finish(struct dump *d, struct error *e)
     return r;
 }
 
-int checkpoint_dump(const struct store *store, const struct checkpoint_options *o,
-                    struct error *e)
+int checkpoint_dump(const struct store *store, const struct checkpoint_options *o, struct error *e)
 {
     _cleanup_lock_ struct state_lock lock = {.fd = -EBADF};
     _cleanup_(dump_done) struct dump d = {

@@ -62,25 +62,26 @@ static void seed_cache(const struct private_mounts *p)
         file_read_at(p->cache_dir_fd, KDAT, O_NOFOLLOW, KDAT_MAX, &data, &len) < 0 ||
         len <= BOOT_ID_LEN + 1 || memcmp(data, id, BOOT_ID_LEN) != 0)
         return;
-    _cleanup_close_ int fd =
-        openat(p->run_fd, KDAT, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    _cleanup_close_ int fd = openat(p->run_fd, KDAT, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd >= 0)
         (void)fd_write_all(fd, data + BOOT_ID_LEN + 1, len - BOOT_ID_LEN - 1);
 }
 
 void private_mounts_save_cache(const struct private_mounts *p)
 {
-    _cleanup_free_ char *data = NULL;
+    _cleanup_free_ char *data = NULL, *saved = NULL;
     char id[BOOT_ID_LEN + 1];
-    struct stat st;
-    size_t len;
+    size_t len, saved_len;
 
-    if (p->run_fd < 0 || fstatat(p->cache_dir_fd, KDAT, &st, AT_SYMLINK_NOFOLLOW) == 0 ||
-        !boot_id(id) || file_read_at(p->run_fd, KDAT, O_NOFOLLOW, KDAT_MAX, &data, &len) < 0)
+    if (p->run_fd < 0 || !boot_id(id) ||
+        file_read_at(p->run_fd, KDAT, O_NOFOLLOW, KDAT_MAX, &data, &len) < 0)
         return;
     _cleanup_strbuf_ struct strbuf b = {0};
     strbuf_addf(&b, "%s\n", id);
     strbuf_addn(&b, data, len);
+    if (file_read_at(p->cache_dir_fd, KDAT, O_NOFOLLOW, KDAT_MAX, &saved, &saved_len) == 0 &&
+        saved_len == b.len && memcmp(saved, b.s, b.len) == 0)
+        return;
     (void)file_replace_at(p->cache_dir_fd, KDAT, b.s, b.len);
 }
 
@@ -164,8 +165,7 @@ int private_mounts_add_root(struct private_mounts *p, int root_fd, const char *r
                             struct error *e)
 {
     p->root_path = mem_strdup(root_path);
-    p->root_tree =
-        sys_open_tree(root_fd, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH);
+    p->root_tree = sys_open_tree(root_fd, "", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH);
     if (p->root_tree < 0)
         return error_errno(e, p->root_tree, step, root_path);
     int r = sys_mount_setattr(p->root_tree, AT_RECURSIVE, 0, 0, MS_PRIVATE);

@@ -33,7 +33,7 @@ int private_mounts_add_root(struct private_mounts *p, int root_fd, const char *r
                             struct error *e);
 /* For criu_spawn.setup; arg is the struct. */
 int private_mounts_setup(void *arg);
-/* Saves CRIU's cache, if it made one. */
+/* Saves CRIU's cache, where it is not what was saved before (another boot, another CRIU). */
 void private_mounts_save_cache(const struct private_mounts *p);
 void private_mounts_done(struct private_mounts *p);
 #define _cleanup_private_ _cleanup_(private_mounts_done)

@@ -53,25 +53,6 @@ static void restore_done(struct restore *r)
     layout_done(&r->layout);
 }
 
-static int find_criu(struct restore *r, struct error *e)
-{
-    int ret = checkpoint_check_privileges(e);
-    if (ret < 0)
-        return ret;
-    ret = checkpoint_find_criu(r->store->dirfd, r->o->criu, &r->tool, e);
-    if (ret < 0)
-        return ret;
-    ret = private_mounts_make(r->store->dirfd, &r->private, e);
-    if (ret < 0)
-        return ret;
-    if (criu_version_number(&r->tool.version) < r->record.criu_version)
-        return error_set(e, ERROR_CRIU, EINVAL, "restore with", r->tool.path,
-                         "install the version that made the checkpoint, or a newer one",
-                         "it is older (%u) than the CRIU that made the checkpoint (%u)",
-                         criu_version_number(&r->tool.version), r->record.criu_version);
-    return 0;
-}
-
 /* ---- what is made, and taken back on failure ---- */
 
 /* CRIU moves the old root away to a tmpfs it mounts on /tmp of the new one, or else to a directory
@@ -137,13 +118,11 @@ static int prepare(struct restore *r, struct error *e)
     if (r->has_metadata) {
         uint64_t millicores;
         r->state->using_gvisor = r->metadata.using_gvisor;
-        if (r->metadata.has_limits &&
-            r->metadata.limits.memory_bytes != CGROUP_NO_LIMIT) {
+        if (r->metadata.has_limits && r->metadata.limits.memory_bytes != CGROUP_NO_LIMIT) {
             r->state->has_memory_limit = true;
             r->state->memory_limit = r->metadata.limits.memory_bytes;
         }
-        if (r->metadata.has_limits &&
-            checkpoint_cpu_millicores(&r->metadata.limits, &millicores)) {
+        if (r->metadata.has_limits && checkpoint_cpu_millicores(&r->metadata.limits, &millicores)) {
             r->state->has_cpu_limit = true;
             r->state->cpu_limit = millicores;
         }
@@ -160,16 +139,13 @@ static int prepare(struct restore *r, struct error *e)
     if (ret < 0)
         return ret;
     ret = work_make(r->store, r->id, r->has_metadata ? r->metadata.container_id : r->id,
-                    r->o->work_path              ? r->o->work_path
+                    r->o->work_path                 ? r->o->work_path
                     : !r->o->own_form && !r->sealed ? r->layout.dir
                                                     : NULL,
                     &r->work, e);
     if (ret < 0)
         return ret;
-    ret = lend_tmp(r, e);
-    if (ret < 0)
-        return ret;
-    return private_mounts_add_root(&r->private, r->plan.root_fd, r->work.root, e);
+    return lend_tmp(r, e);
 }
 
 /* Everything that runs in the cgroup, CRIU included, goes, then what was made for it. */
@@ -252,8 +228,8 @@ static int take_process(struct restore *r, pid_t pid, struct error *e)
     r->state->pid = pid;
     r->state->start_ticks = sys_start_ticks(-EBADF, pid, NULL);
     if (r->state->start_ticks == 0)
-        return error_set(e, ERROR_SYSTEM, ESRCH, "read start time of restored process", r->id,
-                         NULL, NULL);
+        return error_set(e, ERROR_SYSTEM, ESRCH, "read start time of restored process", r->id, NULL,
+                         NULL);
     int ret = timers_rearm(r->cgroup.path, e);
     if (ret < 0)
         return ret;
@@ -306,22 +282,84 @@ static int on_notify(const char *script, pid_t pid, int fd, void *arg, struct er
     return streq(script, "pre-resume") ? judge(r, e) : 0;
 }
 
+/* What CRIU gets besides its request: the descriptors it restores by. */
+struct inheritance {
+    struct restore *restore;
+    struct criu_inherit list[ARRAY_SIZE(((struct stdio_handover *)0)->item) + 1];
+    int fds[ARRAY_SIZE(((struct stdio_handover *)0)->item) + 1];
+    size_t n;
+};
+
+static void inherit(struct inheritance *i, const char *key, int fd)
+{
+    i->fds[i->n] = fd;
+    i->list[i->n] = (struct criu_inherit){key, 4 + (int)i->n};
+    i->n++;
+}
+
+/* Each candidate starts where the container is to be, for it makes the container's processes. */
+static int start_criu(const char *binary, void *arg, struct criu_swrk *swrk, struct error *e)
+{
+    const struct inheritance *i = arg;
+    struct restore *r = i->restore;
+
+    private_mounts_done(&r->private);
+    int ret = private_mounts_make(r->store->dirfd, &r->private, e);
+    if (ret == 0)
+        ret = private_mounts_add_root(&r->private, r->plan.root_fd, r->work.root, e);
+    if (ret < 0)
+        return ret;
+    struct criu_spawn how = {
+        .binary = binary,
+        .cgroup_fd = r->cgroup.fd,
+        .new_cgroup_ns = r->spec->new_namespaces & CLONE_NEWCGROUP,
+        .private_mounts = true,
+        .setup = private_mounts_setup,
+        .setup_arg = &r->private,
+        .inherit_fds = i->fds,
+        .n_inherit = i->n,
+    };
+    return criu_spawn(&how, false, swrk, e);
+}
+
+/* The CRIU that is asked what it is, is the one that restores. */
+static int find_criu(struct restore *r, struct inheritance *i, struct error *e)
+{
+    _cleanup_criu_search_ struct criu_search search = {0};
+    struct criu_find_env env;
+
+    criu_find_env_from_process(&env, r->o->criu);
+    env.start = start_criu;
+    env.start_arg = i;
+    criu_search_start(&env, &search);
+    int ret = criu_search_finish(&search, &r->tool, &r->swrk, e);
+    if (ret < 0)
+        return ret;
+    private_mounts_save_cache(&r->private);
+    if (criu_version_number(&r->tool.version) < r->record.criu_version)
+        return error_set(e, ERROR_CRIU, EINVAL, "restore with", r->tool.path,
+                         "install the version that made the checkpoint, or a newer one",
+                         "it is older (%u) than the CRIU that made the checkpoint (%u)",
+                         criu_version_number(&r->tool.version), r->record.criu_version);
+    return 0;
+}
+
 static int run_criu(struct restore *r, struct error *e)
 {
-    struct criu_inherit inherit[ARRAY_SIZE(r->handover.item) + 1];
-    int fds[ARRAY_SIZE(r->handover.item) + 1];
-    size_t n_inherit = r->handover.n;
+    struct inheritance inherited = {.restore = r};
     pid_t pid;
 
-    for (size_t i = 0; i < r->handover.n; i++) {
-        fds[i] = r->handover.item[i].fd;
-        inherit[i] = (struct criu_inherit){r->handover.item[i].key, 4 + (int)i};
-    }
-    if (r->joined.flags & CLONE_NEWNET) {
-        fds[n_inherit] = r->joined.fd[OCI_NS_NETWORK];
-        inherit[n_inherit] = (struct criu_inherit){CHECKPOINT_NETNS_KEY, 4 + (int)n_inherit};
-        n_inherit++;
-    }
+    for (size_t i = 0; i < r->handover.n; i++)
+        inherit(&inherited, r->handover.item[i].key, r->handover.item[i].fd);
+    if (r->joined.flags & CLONE_NEWNET)
+        inherit(&inherited, CHECKPOINT_NETNS_KEY, r->joined.fd[OCI_NS_NETWORK]);
+    /* Before CRIU exists: from here on, whatever kills this process, the guardian takes it back. */
+    int ret = guardian_start(&r->guardian, undo_restore, r, e);
+    if (ret == 0)
+        ret = find_criu(r, &inherited, e);
+    container_cgroup_settled(&r->cgroup);
+    if (ret < 0)
+        return ret;
     struct criu_options options = {
         .images_dir_fd = r->layout.images_fd,
         .work_dir_fd = r->work.fd,
@@ -339,26 +377,10 @@ static int run_criu(struct restore *r, struct error *e)
         .empty_ns = CLONE_NEWNET,
         .ext_mounts = r->mounts,
         .n_ext_mounts = r->n_mounts,
-        .inherit = inherit,
-        .n_inherit = n_inherit,
+        .inherit = inherited.list,
+        .n_inherit = inherited.n,
     };
-    struct criu_spawn how = {
-        .binary = r->tool.path,
-        .cgroup_fd = r->cgroup.fd,
-        .new_cgroup_ns = r->spec->new_namespaces & CLONE_NEWCGROUP,
-        .private_mounts = true,
-        .setup = private_mounts_setup,
-        .setup_arg = &r->private,
-        .inherit_fds = fds,
-        .n_inherit = n_inherit,
-    };
-    /* Before CRIU exists: from here on, whatever kills this process, the guardian takes it back. */
-    int ret = guardian_start(&r->guardian, undo_restore, r, e);
-    if (ret == 0)
-        ret = criu_spawn(&how, false, &r->swrk, e);
-    container_cgroup_settled(&r->cgroup);
-    if (ret == 0)
-        ret = criu_restore(&r->swrk, &options, r->work.dir, on_notify, r, &pid, e);
+    ret = criu_restore(&r->swrk, &options, r->work.dir, on_notify, r, &pid, e);
     if (ret == 0 && r->process.pid <= 0)
         ret = take_process(r, pid, e);
     return ret;
@@ -405,7 +427,7 @@ int checkpoint_restore(const struct store *store, const struct restore_options *
     if (v == 0)
         v = restore_plan_bundle(&r, e);
     if (v == 0)
-        v = find_criu(&r, e);
+        v = checkpoint_check_privileges(e);
     if (v < 0)
         return v;
 

@@ -3,11 +3,6 @@
 
 #include "checkpoint/criu/criu.h"
 
-/* criu_find() in the mount namespace CRIU will work in too (checkpoint/private.h), so that what it
- * learns of the kernel is kept for the run that follows. `option` is --criu, or NULL. */
-int checkpoint_find_criu(int cache_dir_fd, const char *option, struct criu_tool *ret,
-                         struct error *e);
-
 /* Nftables where a lock is needed, or where this CRIU can't be told to lock nothing (before 3.19 SKIP is
  * an invalid request). Never CRIU's default, iptables: two programs that may not be there. */
 enum criu_network_lock checkpoint_network_lock(const struct criu_tool *tool, bool needed);

@@ -48,6 +48,16 @@ static int digest(int rootfd, const char *name, const char *step, const struct s
     return r;
 }
 
+int seal_prepare(struct error *e)
+{
+    static const unsigned char key[SEAL_KEY_MIN];
+    _cleanup_hmac_ struct crypto_hmac *mac = NULL;
+    int r = crypto_load(e);
+
+    /* The first one makes libcrypto look for its providers. */
+    return r < 0 ? r : crypto_hmac_new(key, sizeof(key), &mac, e);
+}
+
 /* A seal that was being written when the machine stopped is no part of the tree. Anything but a
  * regular file there is left for the walk to refuse. */
 static int remove_stale_temp(int rootfd, const char *name, struct error *e)

@@ -43,6 +43,10 @@ struct seal_info {
     uint64_t files, dirs, bytes; /* covered; bytes are file contents */
 };
 
+/* Loads what the rest of this file needs, so that what is missing is found before anything depends on
+ * it, and costs nothing later. */
+int seal_prepare(struct error *e);
+
 /* Computes H1 over the tree and writes checkpoint.hmac (H7). With `sync`, every file and directory
  * covered is fsynced first. H2's findings are errors. `name` is what errors call the tree. */
 int seal_write(int treefd, const char *name, const struct seal_key *key, bool sync,

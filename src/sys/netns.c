@@ -15,21 +15,29 @@
 #include "base/file.h"
 #include "sys/process.h"
 
-/* Calls `work` inside the process's network namespace. */
-static int inside(pid_t pid, int (*work)(void))
+static int enter(pid_t pid)
 {
     char path[64];
 
+    if (pid == 0)
+        return unshare(CLONE_NEWNET) < 0 ? -errno : 0;
     (void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
+    _cleanup_close_ int other = open(path, O_RDONLY | O_CLOEXEC);
+    return other < 0 || setns(other, CLONE_NEWNET) < 0 ? -errno : 0;
+}
+
+int sys_netns_run(pid_t pid, int (*work)(void *arg), void *arg)
+{
     _cleanup_close_ int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
     if (own < 0)
         return -errno;
-    _cleanup_close_ int other = open(path, O_RDONLY | O_CLOEXEC);
-    if (other < 0)
-        return -errno;
-    if (setns(other, CLONE_NEWNET) < 0)
-        return -errno;
-    int r = work();
+    int r = enter(pid);
+    if (r < 0)
+        return r;
+    if (pid == 0)
+        r = sys_loopback_up();
+    if (r == 0)
+        r = work(arg);
     /* Everything that follows would happen in the wrong place. */
     if (setns(own, CLONE_NEWNET) < 0)
         abort();
@@ -37,8 +45,9 @@ static int inside(pid_t pid, int (*work)(void))
 }
 
 /* A socket keeps the namespace it was made in. */
-static int open_route_socket(void)
+static int open_route_socket(void *arg)
 {
+    (void)arg;
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
     return fd < 0 ? -errno : fd;
 }
@@ -113,7 +122,7 @@ int sys_netns_has_foreign_link(pid_t pid, bool *ret)
         struct nlmsghdr align;
     } answer;
 
-    _cleanup_close_ int sk = inside(pid, open_route_socket);
+    _cleanup_close_ int sk = sys_netns_run(pid, open_route_socket, NULL);
     if (sk < 0)
         return sk;
     if (send(sk, &request, sizeof(request), 0) < 0)
@@ -134,7 +143,13 @@ int sys_netns_has_foreign_link(pid_t pid, bool *ret)
     }
 }
 
+static int loopback_up(void *arg)
+{
+    (void)arg;
+    return sys_loopback_up();
+}
+
 int sys_netns_loopback_up(pid_t pid)
 {
-    return inside(pid, sys_loopback_up);
+    return sys_netns_run(pid, loopback_up, NULL);
 }

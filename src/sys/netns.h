@@ -17,6 +17,10 @@ int sys_netns_has_foreign_link(pid_t pid, bool *ret);
 /* Brings "lo" up there. */
 int sys_netns_loopback_up(pid_t pid);
 
+/* Calls `work` inside that namespace, or for `pid` 0 in a new one with "lo" up; returns what it
+ * returns. What `work` allocates is its own affair. */
+int sys_netns_run(pid_t pid, int (*work)(void *arg), void *arg);
+
 /* One packet of the kernel's answer to RTM_GETLINK: 1 when it holds such an interface, 0 when not and more
  * may follow, -ENODATA at its end, other negative errno for an error the kernel reports or a malformed
  * packet. */

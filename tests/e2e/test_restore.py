@@ -670,6 +670,76 @@ def test_c17_addresses_and_interfaces_survive(nucleus, counting, tmp_path, kind)
     assert network() == before
 
 
+def dumped_empty(directory):
+    recorded = json.loads((directory / "images" / "nucleus.json").read_text())["empty_network"]
+    assert recorded == (not list((directory / "images").glob("netdev-*.img")))
+    return recorded
+
+
+def test_c17_a_network_where_nothing_was_set_up_comes_back_the_same(nucleus, counting, tmp_path):
+    """CRIU need not save it: the restore makes it anew, with lo up. Twice, for it is one again."""
+    one = counting()
+
+    def network():
+        shown = [ip(one.pid, *what.split()) for what in ("addr", "route", "-6 route", "rule")]
+        return re.sub(r"valid_lft .*", "", "".join(shown))
+
+    before = network()
+    assert "127.0.0.1/8" in before and "UP" in before
+    # Counters move, and are no reason to save it.
+    subprocess.run(["nsenter", "-t", str(one.pid), "-n", BUSYBOX, "ping", "-c", "1", "127.0.0.1"],
+                   stdout=subprocess.DEVNULL, check=True)
+    for name in ("one", "two"):
+        one.checkpoint(tmp_path / name)
+        assert dumped_empty(tmp_path / name)
+        one.restore(tmp_path / name)
+        one.more()
+        assert network() == before
+
+
+def in_network(pid, *command):
+    subprocess.run(["nsenter", "-t", str(pid), "-n", *command], check=True,
+                   stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("command", [
+    "ip link set lo down",
+    "ip link set lo mtu 9000",
+    "ip addr add 10.77.0.1/32 dev lo",
+    "ip route add blackhole 10.78.0.0/16",
+    "ip rule add from 10.77.0.1 table 7",
+    "sysctl -w net.ipv4.conf.all.rp_filter=2",
+    "sysctl -w net.ipv4.conf.lo.forwarding=1",
+    "sysctl -w net.ipv6.conf.default.hop_limit=7",
+    "sysctl -w net.unix.max_dgram_qlen=77",
+    "nft add table inet mine",
+])
+def test_c17_what_was_set_in_a_network_is_saved(nucleus, counting, tmp_path, command):
+    """The slightest difference to a new one, and CRIU saves it all."""
+    one = counting()
+    words = command.split()
+    if words[0] != "nft":
+        words.insert(0, BUSYBOX)
+    elif not shutil.which("nft"):
+        pytest.skip("nft is not installed")
+    in_network(one.pid, *words)
+    one.checkpoint(tmp_path / "cp", "--leave-running")
+    assert not dumped_empty(tmp_path / "cp")
+
+
+@pytest.mark.parametrize("capability", ["CAP_NET_ADMIN", "CAP_SYS_ADMIN"])
+def test_c17_a_network_of_an_administrator_is_saved(nucleus, make_bundle, counting, tmp_path,
+                                                    capability):
+    """It can change it before it is frozen; or have made others, which CRIU would save empty."""
+    bundle = make_bundle()
+    for kind in bundle.config["process"]["capabilities"].values():
+        kind.append(capability)
+    bundle.write()
+    one = counting(bundle=bundle)
+    one.checkpoint(tmp_path / "cp", "--leave-running")
+    assert not dumped_empty(tmp_path / "cp")
+
+
 def test_c17_engines_interface_is_left_to_the_engine(nucleus, counting, tmp_path):
     """One end of a veth in the container, the other outside: the other end is the engine's."""
     one = counting()

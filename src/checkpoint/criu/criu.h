@@ -6,9 +6,12 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "base/str.h"
 
 /* Driving CRIU by its RPC: `criu swrk N`, one protobuf message (proto2, criu.proto) a packet over a
  * SOCK_SEQPACKET pair. Nothing here knows about containers. */
+
+struct criu_swrk;
 
 /* ---- the binary (C1, C2) ---- */
 
@@ -21,6 +24,10 @@ struct criu_find_env {
     unsigned stall_ms;       /* criu_swrk.stall_ms of the probes */
     int (*setup)(void *arg); /* as in criu_spawn, in a mount namespace of the probe's own */
     void *setup_arg;
+    /* Starts a candidate's swrk instead, for one that is to do more than answer; `setup` is not
+     * used then. Called once a candidate. */
+    int (*start)(const char *binary, void *arg, struct criu_swrk *ret, struct error *e);
+    void *start_arg;
 };
 void criu_find_env_from_process(struct criu_find_env *env, const char *option);
 
@@ -96,6 +103,26 @@ struct criu_tool {
 int criu_find(const struct criu_find_env *env, struct criu_tool *ret, struct error *e);
 void criu_tool_done(struct criu_tool *tool);
 #define _cleanup_criu_tool_ _cleanup_(criu_tool_done)
+
+/* The same in two halves, and the swrk that answered is kept for one dump or restore. The first half
+ * starts a candidate and puts the questions; whatever is wrong is said by the second half, which goes
+ * on to further candidates where it has to. The strings of `env` must live until then. */
+struct criu_search {
+    struct criu_find_env env;
+    char **list; /* candidates */
+    size_t next; /* the one in turn */
+    bool running;
+    struct criu_swrk swrk;
+    struct criu_tool tool;
+    struct strbuf reasons;
+    struct error refusal; /* the last one */
+};
+void criu_search_start(const struct criu_find_env *env, struct criu_search *ret);
+int criu_search_finish(struct criu_search *s, struct criu_tool *ret, struct criu_swrk *ret_swrk,
+                       struct error *e);
+/* Ends a swrk that nobody took. Safe on one that is all zero, or done before. */
+void criu_search_done(struct criu_search *s);
+#define _cleanup_criu_search_ _cleanup_(criu_search_done)
 
 /* ---- dump and restore ---- */
 

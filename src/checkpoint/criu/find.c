@@ -153,43 +153,55 @@ static int probe_failed(struct criu_swrk *s, const char *step, const char *errms
     return r;
 }
 
-/* One request that leaves swrk open for the next, and its answer of the same type. */
-static int probe(struct criu_swrk *s, Criu__CriuReq *req, const char *step,
-                 Criu__CriuResp **ret_resp, struct error *e)
-{
-    struct error local = {0};
-    if (!e)
-        e = &local;
+static const char VERSION_STEP[] = "ask CRIU for its version";
+static const char FEATURES_STEP[] = "ask CRIU what this kernel can do";
 
+/* One request that leaves swrk open for the next. Where it can't be sent CRIU has ended, and whoever
+ * waits for the answer is told so. */
+static void ask(struct criu_swrk *s, Criu__CriuReq *req)
+{
+    req->has_keep_open = req->keep_open = true;
+    (void)criu_rpc_send(s, req, NULL);
+}
+
+/* Its answer, of type `type`. */
+static int hear(struct criu_swrk *s, Criu__CriuReqType type, const char *step,
+                Criu__CriuResp **ret_resp, struct error *e)
+{
     _cleanup_close_ int fd = -EBADF;
     Criu__CriuResp *resp = NULL;
-    unsigned stall = s->stall_ms ? s->stall_ms : CRIU_PROBE_MS;
+    struct error one = {0};
 
-    req->has_keep_open = req->keep_open = true;
-    int r = criu_rpc_send(s, req, e);
-    if (r >= 0)
-        r = criu_rpc_receive(s, stall, &resp, &fd, e);
+    int r = criu_rpc_receive(s, s->stall_ms ? s->stall_ms : CRIU_PROBE_MS, &resp, &fd, &one);
     if (r >= 0 && !resp->success)
-        r = error_set(e, ERROR_CRIU, ENOTSUP, step, NULL, NULL, "CRIU refused");
-    else if (r >= 0 && resp->type != req->type)
-        r = error_set(e, ERROR_CRIU, EBADMSG, step, NULL, NULL, "CRIU answered something else");
+        r = error_set(&one, ERROR_CRIU, ENOTSUP, step, NULL, NULL, "CRIU refused");
+    else if (r >= 0 && resp->type != type)
+        r = error_set(&one, ERROR_CRIU, EBADMSG, step, NULL, NULL, "CRIU answered something else");
     if (r < 0) {
-        r = probe_failed(s, step, resp ? resp->cr_errmsg : NULL, e);
+        r = probe_failed(s, step, resp ? resp->cr_errmsg : NULL, &one);
         criu_response_free(resp);
-        error_done(&local);
+        if (e)
+            error_move(e, &one);
+        error_done(&one);
         return r;
     }
     *ret_resp = resp;
     return 0;
 }
 
-int criu_get_version(struct criu_swrk *s, struct criu_version *ret, struct error *e)
+static void ask_version(struct criu_swrk *s)
 {
     Criu__CriuReq req = CRIU__CRIU_REQ__INIT;
-    Criu__CriuResp *resp;
 
     req.type = CRIU__CRIU_REQ_TYPE__VERSION;
-    int r = probe(s, &req, "ask CRIU for its version", &resp, e);
+    ask(s, &req);
+}
+
+static int hear_version(struct criu_swrk *s, struct criu_version *ret, struct error *e)
+{
+    Criu__CriuResp *resp;
+    int r = hear(s, CRIU__CRIU_REQ_TYPE__VERSION, VERSION_STEP, &resp, e);
+
     if (r < 0)
         return r;
     *ret = (struct criu_version){
@@ -203,18 +215,24 @@ int criu_get_version(struct criu_swrk *s, struct criu_version *ret, struct error
     return 0;
 }
 
-int criu_get_features(struct criu_swrk *s, struct criu_features *ret, struct error *e)
+static void ask_features(struct criu_swrk *s)
 {
     Criu__CriuReq req = CRIU__CRIU_REQ__INIT;
-    Criu__CriuFeatures ask = CRIU__CRIU_FEATURES__INIT;
-    Criu__CriuResp *resp;
+    Criu__CriuFeatures what = CRIU__CRIU_FEATURES__INIT;
 
     req.type = CRIU__CRIU_REQ_TYPE__FEATURE_CHECK;
-    ask.has_mem_track = ask.mem_track = true;
-    ask.has_lazy_pages = ask.lazy_pages = true;
-    ask.has_pidfd_store = ask.pidfd_store = true;
-    req.features = &ask;
-    int r = probe(s, &req, "ask CRIU what this kernel can do", &resp, e);
+    what.has_mem_track = what.mem_track = true;
+    what.has_lazy_pages = what.lazy_pages = true;
+    what.has_pidfd_store = what.pidfd_store = true;
+    req.features = &what;
+    ask(s, &req);
+}
+
+static int hear_features(struct criu_swrk *s, struct criu_features *ret, struct error *e)
+{
+    Criu__CriuResp *resp;
+    int r = hear(s, CRIU__CRIU_REQ_TYPE__FEATURE_CHECK, FEATURES_STEP, &resp, e);
+
     if (r < 0)
         return r;
     *ret = (struct criu_features){
@@ -224,6 +242,18 @@ int criu_get_features(struct criu_swrk *s, struct criu_features *ret, struct err
     };
     criu_response_free(resp);
     return 0;
+}
+
+int criu_get_version(struct criu_swrk *s, struct criu_version *ret, struct error *e)
+{
+    ask_version(s);
+    return hear_version(s, ret, e);
+}
+
+int criu_get_features(struct criu_swrk *s, struct criu_features *ret, struct error *e)
+{
+    ask_features(s);
+    return hear_features(s, ret, e);
 }
 
 /* ---- the choice (C1) ---- */
@@ -237,42 +267,51 @@ static void version_text(const struct criu_version *v, struct strbuf *b)
         strbuf_addf(b, " (%s)", v->gitid);
 }
 
-static int try_candidate(const char *path, const struct criu_find_env *env, struct criu_tool *ret,
-                         struct error *e)
+/* The probe's own swrk, where nobody else wants one: it goes with us. */
+static int start_probe(const char *binary, void *arg, struct criu_swrk *ret, struct error *e)
 {
-    struct criu_tool tool = {0};
-    int r = criu_vet(path, env->euid, &tool.path, e);
-    if (r < 0)
-        return r;
-
+    const struct criu_find_env *env = arg;
     struct criu_spawn how = {
-        .binary = tool.path,
+        .binary = binary,
         .cgroup_fd = -EBADF,
         .private_mounts = env->setup != NULL,
         .setup = env->setup,
         .setup_arg = env->setup_arg,
     };
-    struct criu_swrk swrk;
-    r = criu_spawn(&how, true, &swrk, e);
-    if (r >= 0) {
-        swrk.stall_ms = env->stall_ms;
-        r = criu_get_version(&swrk, &tool.version, e);
-        if (r >= 0)
-            r = criu_get_features(&swrk, &tool.features, e);
-        criu_swrk_done(&swrk);
-    }
-    if (r < 0) {
-        criu_tool_done(&tool);
-        return r;
-    }
+    return criu_spawn(&how, true, ret, e);
+}
 
-    struct strbuf b = {0};
-    version_text(&tool.version, &b);
-    log_debug("criu %s at %s: mem_track=%d lazy_pages=%d pidfd_store=%d", b.s, tool.path,
-              tool.features.mem_track, tool.features.lazy_pages, tool.features.pidfd_store);
-    strbuf_done(&b);
-    *ret = tool;
+/* Starts a candidate and puts both questions at once: it loads and looks at the kernel while the
+ * caller does something else. */
+static int start_candidate(struct criu_search *s, const char *path, struct error *e)
+{
+    int r = criu_vet(path, s->env.euid, &s->tool.path, e);
+
+    if (r >= 0)
+        r = s->env.start ? s->env.start(s->tool.path, s->env.start_arg, &s->swrk, e)
+                         : start_probe(s->tool.path, &s->env, &s->swrk, e);
+    if (r < 0)
+        return r;
+    s->running = true;
+    s->swrk.stall_ms = s->env.stall_ms;
+    ask_version(&s->swrk);
+    ask_features(&s->swrk);
     return 0;
+}
+
+static int hear_candidate(struct criu_search *s, struct error *e)
+{
+    int r = hear_version(&s->swrk, &s->tool.version, e);
+
+    return r < 0 ? r : hear_features(&s->swrk, &s->tool.features, e);
+}
+
+static void drop_candidate(struct criu_search *s)
+{
+    if (s->running)
+        criu_swrk_done(&s->swrk);
+    s->running = false;
+    criu_tool_done(&s->tool);
 }
 
 /* All paths to try, in order (C1). */
@@ -301,35 +340,85 @@ static char **list_candidates(const struct criu_find_env *env)
     return list;
 }
 
-int criu_find(const struct criu_find_env *env, struct criu_tool *ret, struct error *e)
+/* Notes why the candidate in turn won't do, and goes to the next one. */
+static void pass_over(struct criu_search *s)
 {
-    _cleanup_strv_ char **list = list_candidates(env);
-    _cleanup_strbuf_ struct strbuf reasons = {0};
-    struct error one = {0};
+    const char *path = s->list[s->next++];
+    const char *why = s->refusal.why ? s->refusal.why : strerror(s->refusal.errnum);
 
-    for (size_t i = 0; list && list[i]; i++) {
-        int r = try_candidate(list[i], env, ret, &one);
-        if (r >= 0) {
-            error_done(&one);
+    drop_candidate(s);
+    if (s->env.option)
+        return;
+    bool absent = s->refusal.errnum == ENOENT && !s->refusal.why && access(path, F_OK) < 0;
+    if (absent)
+        log_debug("no criu at %s", path);
+    else
+        log_warning("passing over %s: %s", path, why);
+    strbuf_addf(&s->reasons, "%s%s: %s", s->reasons.len ? "; " : "", path,
+                absent ? "not there" : why);
+}
+
+static void start_next(struct criu_search *s)
+{
+    while (s->list && s->list[s->next]) {
+        if (start_candidate(s, s->list[s->next], &s->refusal) >= 0)
+            return;
+        pass_over(s);
+    }
+}
+
+void criu_search_start(const struct criu_find_env *env, struct criu_search *ret)
+{
+    *ret = (struct criu_search){.env = *env, .list = list_candidates(env)};
+    start_next(ret);
+}
+
+int criu_search_finish(struct criu_search *s, struct criu_tool *ret, struct criu_swrk *ret_swrk,
+                       struct error *e)
+{
+    while (s->running) {
+        if (hear_candidate(s, &s->refusal) >= 0) {
+            _cleanup_strbuf_ struct strbuf b = {0};
+            version_text(&s->tool.version, &b);
+            log_debug("criu %s at %s: mem_track=%d lazy_pages=%d pidfd_store=%d", b.s, s->tool.path,
+                      s->tool.features.mem_track, s->tool.features.lazy_pages,
+                      s->tool.features.pidfd_store);
+            *ret = s->tool;
+            *ret_swrk = s->swrk;
+            s->tool = (struct criu_tool){0};
+            s->running = false;
             return 0;
         }
-        const char *why = one.why ? one.why : strerror(one.errnum);
-        if (env->option) {
-            error_set(e, one.code, one.errnum, "use criu", list[i], REMEDY_OPTION, "%s", why);
-            error_done(&one);
-            return r;
-        }
-        bool absent = one.errnum == ENOENT && !one.why && access(list[i], F_OK) < 0;
-        if (absent)
-            log_debug("no criu at %s", list[i]);
-        else
-            log_warning("passing over %s: %s", list[i], why);
-        strbuf_addf(&reasons, "%s%s: %s", reasons.len ? "; " : "", list[i],
-                    absent ? "not there" : why);
+        pass_over(s);
+        start_next(s);
     }
-    error_done(&one);
+    if (s->env.option)
+        return error_set(e, s->refusal.code, s->refusal.errnum, "use criu", s->env.option,
+                         REMEDY_OPTION, "%s",
+                         s->refusal.why ? s->refusal.why : strerror(s->refusal.errnum));
     return error_set(e, ERROR_CRIU, ENOENT, "find a criu that works here", NULL, REMEDY_INSTALL,
-                     "%s", reasons.len ? reasons.s : "no place to look");
+                     "%s", s->reasons.len ? s->reasons.s : "no place to look");
+}
+
+void criu_search_done(struct criu_search *s)
+{
+    drop_candidate(s);
+    strv_free(s->list);
+    strbuf_done(&s->reasons);
+    error_done(&s->refusal);
+    s->list = NULL;
+}
+
+int criu_find(const struct criu_find_env *env, struct criu_tool *ret, struct error *e)
+{
+    _cleanup_criu_search_ struct criu_search s = {0};
+    struct criu_swrk swrk;
+
+    criu_search_start(env, &s);
+    int r = criu_search_finish(&s, ret, &swrk, e);
+    if (r >= 0)
+        criu_swrk_done(&swrk);
+    return r;
 }
 
 void criu_tool_done(struct criu_tool *tool)
