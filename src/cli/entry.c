@@ -12,6 +12,7 @@
  *
  * There is no C library yet: no errno, no stack protector, no function of it may be called, and no
  * pointer to data be in a table, for the addresses have not been relocated. */
+#include <elf.h>
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <stdbool.h>
@@ -117,18 +118,41 @@ static void start_again_protected(char *const *argv, char *const *envp)
     (void)call5(SYS_close, exe, 0, 0, 0, 0);
 }
 
+/* What lies beside a path, behind which there is room for the name. */
+static void run_beside(char *path, size_t n, char *const *argv, char *const *envp)
+{
+    while (n > 0 && path[n - 1] != '/')
+        n--;
+    for (size_t i = 0; i < sizeof(VARIANT_LINKED_NAME); i++)
+        path[n + i] = VARIANT_LINKED_NAME[i];
+    (void)call5(SYS_execve, (long)path, (long)argv, (long)envp, 0, 0);
+}
+
+/* The path given to execve(2), behind the environment (getauxval(3)). */
+static const char *executed_as(char *const *envp)
+{
+    while (*envp)
+        envp++;
+    for (const unsigned long *v = (const unsigned long *)(envp + 1); v[0] != AT_NULL; v += 2)
+        if (v[0] == AT_EXECFN)
+            return (const char *)v[1];
+    return "";
+}
+
 static void hand_over(char *const *argv, char *const *envp)
 {
     char path[4096];
-    long n = call5(SYS_readlink, (long)"/proc/self/exe", (long)path,
-                   (long)(sizeof(path) - sizeof(VARIANT_LINKED_NAME)), 0, 0);
+    const size_t room = sizeof(path) - sizeof(VARIANT_LINKED_NAME);
+    long n = call5(SYS_readlink, (long)"/proc/self/exe", (long)path, (long)room, 0, 0);
 
-    if (n > 0 && path[0] == '/') {
-        while (path[n - 1] != '/')
-            n--;
-        for (size_t i = 0; i < sizeof(VARIANT_LINKED_NAME); i++)
-            path[(size_t)n + i] = VARIANT_LINKED_NAME[i];
-        (void)call5(SYS_execve, (long)path, (long)argv, (long)envp, 0, 0);
+    if (n > 0) {
+        run_beside(path, (size_t)n, argv, envp);
+    } else {
+        /* There is no /proc. */
+        const char *name = executed_as(envp);
+        for (n = 0; name[n] && (size_t)n < room; n++)
+            path[n] = name[n];
+        run_beside(path, (size_t)n, argv, envp);
     }
     (void)call5(SYS_execve, (long)VARIANT_LINKED_PATH, (long)argv, (long)envp, 0, 0);
 }

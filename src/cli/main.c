@@ -171,12 +171,10 @@ static int run(char *const *argv, char *const *envp, struct error *e)
  * stdio. */
 static void ensure_stdio(void)
 {
-    int fd;
-
-    do
-        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    while (fd >= 0 && fd < 3 && fcntl(fd, F_SETFD, 0) == 0);
-    fd_close(fd);
+    for (int fd = 0; fd < 3; fd++)
+        /* The lowest number that is free, which is this one. */
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) < 0)
+            return;
 }
 
 int main(int argc, char *argv[], char *envp[])

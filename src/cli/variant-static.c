@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -22,17 +23,15 @@ const bool variant_is_static = true;
 
 int variant_hand_over(char *const *argv, char *const *envp, struct error *e)
 {
-    char exe[PATH_MAX];
+    char exe[PATH_MAX] = {0};
     ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+    /* Without /proc the path that was executed does as well. */
+    const char *own = n > 0 ? exe : (const char *)getauxval(AT_EXECFN);
+    const char *slash = own ? strrchr(own, '/') : NULL;
+    _cleanup_free_ char *beside =
+        str_printf("%.*s" VARIANT_LINKED_NAME, slash ? (int)(slash + 1 - own) : 0, own ? own : "");
 
-    if (n > 0) {
-        exe[n] = '\0';
-        char *slash = strrchr(exe, '/');
-        _cleanup_free_ char *beside =
-            slash ? str_printf("%.*s/" VARIANT_LINKED_NAME, (int)(slash - exe), exe) : NULL;
-        if (beside)
-            (void)execve(beside, argv, envp);
-    }
+    (void)execve(beside, argv, envp);
     (void)execve(VARIANT_LINKED_PATH, argv, envp);
     return error_set(e, ERROR_PROGRAM, errno, "run", VARIANT_LINKED_PATH,
                      "install all of nucleus, or put " VARIANT_LINKED_NAME " beside nucleus",

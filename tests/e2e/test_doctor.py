@@ -206,7 +206,7 @@ def test_nobody(nucleus):
         home = place / "home"
         home.mkdir()
         os.chown(home, NOBODY, NOBODY)
-        nucleus.binary = shutil.copy(nucleus.binary, place / "nucleus")
+        nucleus.binary = harness.copy_binary(nucleus.binary, place / "nucleus")
         result = nucleus.run(
             "doctor", "--json", check=False, root=False, cwd="/", user=NOBODY, group=NOBODY,
             extra_groups=[], env={"HOME": str(home), "NUCLEUS_STATE_DIR": None,

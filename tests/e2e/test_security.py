@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import _mount, session_dir, tool, wait_for, wait_output
+from harness import LINKED, _mount, session_dir, tool, wait_for, wait_output
 
 pytestmark = pytest.mark.nucleus_only
 
@@ -59,7 +59,13 @@ class Copy:
     def __init__(self, nucleus, directory):
         self.original = nucleus.binary
         self.path = directory / "nucleus"
-        shutil.copy(nucleus.binary, self.path)
+        # Of the two executables the one that loads libraries: what an attacker brings along is run by
+        # no other. It has all commands.
+        linked = Path(nucleus.binary).with_name(LINKED)
+        self.use(nucleus, linked if linked.exists() else nucleus.binary)
+
+    def use(self, nucleus, binary):
+        shutil.copy(binary, self.path)
         self.bytes = self.path.read_bytes()
         nucleus.binary = str(self.path)
 
@@ -162,9 +168,12 @@ def thief_for(bundle, pid, *caps):
     return bundle.namespaces("mount", "ipc", "uts", "cgroup").args("/zoo/thief", "pid", str(pid))
 
 
-@pytest.mark.parametrize("protected", [True, False], ids=["protected", "unprotected"])
-def test_cve_2019_5736_binary_found_by_pid(nucleus, make_bundle, copy, protected):
+@pytest.mark.parametrize("protected, static", [(True, False), (True, True), (False, False)],
+                         ids=["protected", "static", "unprotected"])
+def test_cve_2019_5736_binary_found_by_pid(nucleus, make_bundle, copy, protected, static):
     """Another container's first process waits for `start` and is still the runtime."""
+    if static:
+        copy.use(nucleus, copy.original)
     victim, thief = nucleus.new_id("victim"), nucleus.new_id("thief")
     one, two = make_bundle("one"), make_bundle("two")
     for b in (one, two):
@@ -199,6 +208,24 @@ def test_cve_2019_5736_binary_as_elf_interpreter(nucleus, bundle, cid, copy):
                    check=True)
     result = nucleus.run_container(cid, strong(bundle).args("/zoo/entry"), check=False)
     assert result.rc != 0
+    assert copy.intact and nucleus.list() == []
+
+
+@pytest.mark.parametrize("how", ["shebang", "interpreter"])
+def test_cve_2019_5736_static_binary_runs_nothing_else(nucleus, bundle, cid, copy, how):
+    """The executable that starts containers takes no library from anybody; inside it finds none of
+    its own either, and ends."""
+    copy.use(nucleus, copy.original)
+    if how == "shebang":
+        shebang(bundle)
+    else:
+        subprocess.run(["cc", "-x", "c", "-o", str(bundle.rootfs / "zoo" / "entry"), "-",
+                        "-Wl,--dynamic-linker=/proc/self/exe"], input="int main(){}", text=True,
+                       check=True)
+        strong(bundle).args("/zoo/entry")
+    result = nucleus.run_container(cid, bundle, check=False)
+    assert "handle" not in result.out and "WROTE" not in result.out
+    nucleus.binary = copy.original
     assert copy.intact and nucleus.list() == []
 
 
