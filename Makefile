@@ -1,5 +1,5 @@
 # The two commands of the README, and what they are made of. The build itself is meson's.
-.PHONY: all quickstart test deps build install fuzz clean
+.PHONY: all quickstart test deps build install fuzz bench clean
 
 all: build
 
@@ -26,6 +26,13 @@ test:
 fuzz:
 	@scripts/install-deps fuzz
 	@tests/run --only fuzz --fuzz-seconds $(or $(SECONDS),60)
+
+# Measures nucleus beside crun, runc and bubblewrap, and draws docs/performance.svg. About a minute:
+# make bench QUICK=1
+bench:
+	@scripts/install-deps bench
+	@scripts/install-criu
+	@bench/run $(if $(QUICK),--quick,--chart)
 
 install: build
 	meson install -C build

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
-/* The floor under every runtime: a container as `nucleus run` makes it from bench/'s bundle, by nothing
- * but the system calls it takes. No configuration is read, nothing is checked, recorded or protected, and
- * nobody should use it for anything else than to compare with. What a runtime takes beyond this is its own.
+/* The floor under every runtime: a container as `nucleus run` makes it from bench/'s bundle, by
+ * nothing but the system calls it takes. No configuration is read, nothing is checked, recorded
+ * or protected, no device program is loaded, no capability dropped, and nobody should use it for
+ * anything else than to compare with. What a runtime takes beyond this is its own.
+ *
+ * MASKED_PATHS and READ_ONLY_PATHS are the bundle's (bundle.py: floor_header).
  *
  * usage: floor CGROUP ROOTFS PROGRAM [ARGUMENT...]
  * Exits with the program's status, with 125 when anything fails. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <linux/sched.h>
@@ -24,7 +28,8 @@
 #include <unistd.h>
 
 /* <sys/mount.h> and <linux/mount.h> of Debian 12 can't be included together. */
-int mount(const char *source, const char *target, const char *type, unsigned long flags, const void *data);
+int mount(const char *source, const char *target, const char *type, unsigned long flags,
+          const void *data);
 int umount2(const char *target, int flags);
 #define MNT_DETACH 2
 
@@ -38,31 +43,55 @@ static void check(int result, const char *what)
     }
 }
 
+/* Of the paths that every bundle names, a kernel has some. */
+static void make_read_only(const char *path)
+{
+    int r = mount(path, path, NULL, MS_BIND | MS_REC, NULL);
+
+    if (r < 0 && errno == ENOENT)
+        return;
+    check(r, path);
+    check(mount(NULL, path, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL), path);
+}
+
+/* A file is covered by /dev/null, a directory by an empty file system. */
+static void mask(const char *path)
+{
+    int r = mount("/dev/null", path, NULL, MS_BIND, NULL);
+
+    if (r < 0 && errno == ENOENT)
+        return;
+    if (r < 0 && errno == ENOTDIR)
+        r = mount("tmpfs", path, "tmpfs", MS_RDONLY, NULL);
+    check(r, path);
+}
+
 static void set_up_mounts(const char *rootfs)
 {
     static const struct {
         const char *name;
         unsigned minor;
-    } memory_devices[] = {{"dev/null", 3}, {"dev/zero", 5}, {"dev/full", 7}, {"dev/random", 8}, {"dev/urandom", 9}};
+    } memory_devices[] = {
+        {"dev/null", 3}, {"dev/zero", 5}, {"dev/full", 7}, {"dev/random", 8}, {"dev/urandom", 9}};
     static const char *const links[][2] = {{"pts/ptmx", "dev/ptmx"},
                                            {"/proc/self/fd", "dev/fd"},
                                            {"/proc/self/fd/0", "dev/stdin"},
                                            {"/proc/self/fd/1", "dev/stdout"},
                                            {"/proc/self/fd/2", "dev/stderr"}};
-    /* bench/bundle.py has the same, as maskedPaths and readonlyPaths */
-    static const char *const masked_files[] = {"/proc/keys", "/proc/timer_list"};
-    static const char *const masked_directories[] = {"/sys/firmware"};
-    static const char *const read_only[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"};
+    static const char *const masked[] = {MASKED_PATHS};
+    static const char *const read_only[] = {READ_ONLY_PATHS};
 
     check(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), "private");
     check(mount(rootfs, rootfs, NULL, MS_BIND | MS_REC, NULL), "bind the root");
     check(chdir(rootfs), "chdir");
     check(mount("proc", "proc", "proc", 0, NULL), "proc");
-    check(mount("tmpfs", "dev", "tmpfs", MS_NOSUID | MS_STRICTATIME, "mode=755,size=65536k"), "dev");
+    check(mount("tmpfs", "dev", "tmpfs", MS_NOSUID | MS_STRICTATIME, "mode=755,size=65536k"),
+          "dev");
     check(mkdir("dev/pts", 0755), "dev/pts");
     check(mkdir("dev/shm", 0755), "dev/shm");
     check(mkdir("dev/mqueue", 0755), "dev/mqueue");
-    check(mount("devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5"),
+    check(mount("devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,
+                "newinstance,ptmxmode=0666,mode=0620,gid=5"),
           "dev/pts");
     check(mount("shm", "dev/shm", "tmpfs", HARD, "mode=1777,size=65536k"), "dev/shm");
     check(mount("mqueue", "dev/mqueue", "mqueue", HARD, NULL), "dev/mqueue");
@@ -79,14 +108,10 @@ static void set_up_mounts(const char *rootfs)
     check((int)syscall(SYS_pivot_root, ".", "."), "pivot_root");
     check(umount2(".", MNT_DETACH), "umount");
     check(chdir("/"), "chdir");
-    for (size_t i = 0; i < sizeof read_only / sizeof *read_only; i++) {
-        check(mount(read_only[i], read_only[i], NULL, MS_BIND | MS_REC, NULL), read_only[i]);
-        check(mount(NULL, read_only[i], NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL), read_only[i]);
-    }
-    for (size_t i = 0; i < sizeof masked_files / sizeof *masked_files; i++)
-        check(mount("/dev/null", masked_files[i], NULL, MS_BIND, NULL), masked_files[i]);
-    for (size_t i = 0; i < sizeof masked_directories / sizeof *masked_directories; i++)
-        check(mount("tmpfs", masked_directories[i], "tmpfs", MS_RDONLY, NULL), masked_directories[i]);
+    for (size_t i = 0; i < sizeof read_only / sizeof *read_only; i++)
+        make_read_only(read_only[i]);
+    for (size_t i = 0; i < sizeof masked / sizeof *masked; i++)
+        mask(masked[i]);
     check(mount(NULL, "/", NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL), "read-only root");
 }
 
@@ -118,7 +143,8 @@ int main(int argc, char *const *argv)
     int cgroup = open(argv[1], O_PATH | O_DIRECTORY | O_CLOEXEC);
     check(cgroup, argv[1]);
     struct clone_args args = {
-        .flags = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET | CLONE_INTO_CGROUP,
+        .flags = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET |
+                 CLONE_INTO_CGROUP,
         .exit_signal = SIGCHLD,
         .cgroup = (uint64_t)cgroup,
     };
