@@ -96,6 +96,25 @@ static int probe(int dirfd, const char *path, struct error *e)
     }
 }
 
+#define OPEN_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+
+/* One that could not be opened as it is. */
+static int make_directory(const char *path, int *ret_fd, struct error *e)
+{
+    int r = refuse_symlink(path, e);
+    if (r < 0)
+        return r;
+    r = dir_make_parents(path, 0700);
+    if (r < 0)
+        return refuse_errno(e, r, path, "it can't be made");
+    *ret_fd = open(path, OPEN_FLAGS);
+    if (*ret_fd >= 0)
+        return 0;
+    r = -errno;
+    int symlink = refuse_symlink(path, e);
+    return symlink < 0 ? symlink : refuse_errno(e, r, path, "it can't be opened");
+}
+
 /* Makes, checks and opens one directory. */
 static int open_directory(const char *given, bool for_writing, uid_t euid, struct store *ret,
                           struct error *e)
@@ -103,19 +122,13 @@ static int open_directory(const char *given, bool for_writing, uid_t euid, struc
     /* Without a trailing slash, which would make the kernel follow a symlink. */
     _cleanup_free_ char *path = path_normalize(given);
 
-    int r = refuse_symlink(path, e);
-    if (r < 0)
-        return r;
-    r = dir_make_parents(path, 0700);
-    if (r < 0)
-        return refuse_errno(e, r, path, "it can't be made");
-    _cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    _cleanup_close_ int fd = open(path, OPEN_FLAGS);
     if (fd < 0) {
-        r = -errno;
-        int symlink = refuse_symlink(path, e);
-        return symlink < 0 ? symlink : refuse_errno(e, r, path, "it can't be opened");
+        int made = make_directory(path, &fd, e);
+        if (made < 0)
+            return made;
     }
-    r = close_to_others(fd, path, euid, e);
+    int r = close_to_others(fd, path, euid, e);
     if (r == 0 && for_writing)
         r = probe(fd, path, e);
     if (r < 0)
