@@ -54,9 +54,14 @@ int channel_hear(int fd, const char *id, struct program_message *ret, int *ret_f
     ssize_t n;
 
     *ret_fd = -EBADF;
-    do
+    /* A child that ends with something unread resets the connection: told once, and ahead of what it
+     * said before (unix_release_sock() in net/unix/af_unix.c). */
+    bool reset = false, again;
+    do {
         n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
+        again = n < 0 && (errno == EINTR || (errno == ECONNRESET && !reset));
+        reset = reset || (n < 0 && errno == ECONNRESET);
+    } while (again);
     if (n < 0 && errno != ECONNRESET)
         return error_errno(e, -errno, HEAR, id);
     struct cmsghdr *h = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;

@@ -243,12 +243,14 @@ static int spawn(struct creation *c, struct error *e)
     c->spawn.id = c->o->id;
     c->spawn.run = run_init;
     c->spawn.arg = &c->init;
-    if (c->unattended) {
-        int r = channel_say(c->spawn.sync[0], PROGRAM_GO, c->o->id, e);
-        if (r < 0)
-            return r;
-    }
-    return join_spawn(&c->spawn, &c->process.pid, &c->process.pidfd, e);
+    /* With one in between it may not be heard before that one. */
+    bool early = c->unattended && c->joined.flags == 0;
+    int r = early ? channel_say(c->spawn.sync[0], PROGRAM_GO, c->o->id, e) : 0;
+    if (r == 0)
+        r = join_spawn(&c->spawn, &c->process.pid, &c->process.pidfd, e);
+    if (r == 0 && c->unattended && !early)
+        r = channel_say(c->spawn.sync[0], PROGRAM_GO, c->o->id, e);
+    return r;
 }
 
 static int on_mounted(void *arg, struct error *e)

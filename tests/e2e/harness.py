@@ -78,6 +78,12 @@ def copy_binary(source, target):
     return target
 
 
+def dynamic_binary(path):
+    """Of the two executables the one that loads libraries; it has all commands."""
+    linked = Path(path).with_name(LINKED)
+    return str(linked if linked.exists() else path)
+
+
 def wait_for(predicate, timeout=10.0, what=None, interval=0.01):
     """Returns the first true value of predicate(); fails the test if there is none in time."""
     end = time.monotonic() + timeout
@@ -389,9 +395,12 @@ class Nucleus:
         return [d for top in cgroup_mounts() for d in _tree(top) if os.path.basename(d) == cid]
 
     def store(self):
-        """The state directory's content, to be compared: nothing may have changed."""
+        """The state directory's content, to be compared: nothing may have changed. What is cached
+        there is no state."""
         content = {}
         for path in sorted(self.state_dir.rglob("*")) if self.state_dir.exists() else []:
+            if path.relative_to(self.state_dir).parts[0] == "seccomp":
+                continue
             mode = path.lstat().st_mode
             content[str(path)] = (mode, path.read_bytes() if stat.S_ISREG(mode) else None)
         return content

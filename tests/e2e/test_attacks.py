@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import _mount, tool, wait_output
+from harness import _mount, tool, wait_for, wait_output
 from test_security import (SECRET, console_listener, refused_or, secret, without_dev)  # noqa: F401
 
 pytestmark = pytest.mark.nucleus_only
@@ -96,9 +96,9 @@ class Race:
                     self.nucleus.delete(self.cid, "-f")
             assert not self.nucleus.cgroups(self.cid)
             assert Path("/proc/self/mountinfo").read_text() == host, "a mount on the host"
-        swaps = self.accomplice.swaps - before
-        print(f"{swaps} swaps, {came_up} of {rounds} came up")
-        assert swaps > 100 * rounds, "the attack hardly ran"
+        # It tells the number now and then only, and goes on in between.
+        wait_for(lambda: self.accomplice.swaps - before > 100 * rounds, what="the attack to have run")
+        print(f"{self.accomplice.swaps - before} swaps, {came_up} of {rounds} came up")
 
 
 # ---- CVE-2021-30465, CVE-2024-45310: a volume of both, a mount point on it

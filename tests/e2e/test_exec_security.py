@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import _mount, libc, tool, wait_for, wait_output
+from harness import _mount, dynamic_binary, libc, tool, wait_for, wait_output
 from test_exec import (bundle, detached, process_file, reaping, refused, running,  # noqa: F401
                        status_of, terminal, up, ex)
 from test_security import (PEEK, SECRET, STRONG, compiled, console_listener, copy,  # noqa: F401
@@ -24,8 +24,10 @@ pytestmark = pytest.mark.nucleus_only
 # ---- a process on its way into the container
 
 
-def held_before_exec(directory):
-    """The environment of a nucleus that stops right before it lets the program run: at the pid file."""
+def held_before_exec(nucleus, directory):
+    """The environment of a nucleus that stops right before it lets the program run: at the pid file.
+    Only the executable that loads libraries can be stopped like that."""
+    nucleus.binary = dynamic_binary(nucleus.binary)
     hold = directory / "hold"
     hold.touch()
     return hold, {"HOLD": str(hold), "LD_PRELOAD": str(compiled("hold", """
@@ -96,7 +98,7 @@ def outcome(out):
 def test_cve_2016_9962_process_is_closed_before_exec(nucleus, bundle, cid, tmp_path):  # noqa: F811
     """Root inside, without CAP_SYS_PTRACE."""
     watcher = Watcher(nucleus, bundle, cid, [])
-    hold, env = held_before_exec(tmp_path)
+    hold, env = held_before_exec(nucleus, tmp_path)
     one = nucleus.spawn("exec", "--pid-file", tmp_path / "pid", cid, "sleep", "1000", env=env)
     inside = watcher.on_the_way()
     assert outcome(watcher.look(inside)) == {"root": "EACCES", "fd": "EACCES", "ptrace": "EPERM",
@@ -116,7 +118,7 @@ def test_cve_2016_9962_same_user_is_kept_out_too(nucleus, bundle, cid, tmp_path)
         pytest.skip("changes a setting of the whole machine: only in one that tests/vm/run boots")
     bundle.process["user"] = {"uid": 1000, "gid": 1000}
     watcher = Watcher(nucleus, bundle, cid, [])
-    hold, env = held_before_exec(tmp_path)
+    hold, env = held_before_exec(nucleus, tmp_path)
     setting = Path("/proc/sys/fs/suid_dumpable")
     before = setting.read_text()
     setting.write_text("1")
@@ -139,7 +141,7 @@ def test_cve_2019_5736_binary_found_by_pid(nucleus, bundle, cid, copy, tmp_path,
                                            protected):
     """A container that may look into everything gets hold of the binary, but can't write it."""
     watcher = Watcher(nucleus, bundle, cid, STRONG)
-    hold, env = held_before_exec(tmp_path)
+    hold, env = held_before_exec(nucleus, tmp_path)
     if not protected:
         env["LD_PRELOAD"] += ":" + without_protection()["LD_PRELOAD"]
     one = nucleus.spawn("exec", "--pid-file", tmp_path / "pid", cid, "true", env=env)
@@ -234,7 +236,7 @@ def test_cve_2024_21626_descriptors_do_not_leak(running, ex, leaked):  # noqa: F
 def test_cve_2024_21626_none_is_open_on_the_way(nucleus, bundle, cid, leaked, tmp_path):  # noqa: F811
     """Not even before the program runs."""
     watcher = Watcher(nucleus, bundle, cid, [])
-    hold, env = held_before_exec(tmp_path)
+    hold, env = held_before_exec(nucleus, tmp_path)
     one = nucleus.spawn("exec", "--pid-file", tmp_path / "pid", cid, "true", env=env, pass_fds=[leaked])
     inside = watcher.on_the_way()
     pid = next(p for p, i in watcher.members().items() if i == inside)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import LINKED, _mount, session_dir, tool, wait_for, wait_output
+from harness import _mount, dynamic_binary, session_dir, tool, wait_for, wait_output
 
 pytestmark = pytest.mark.nucleus_only
 
@@ -59,10 +59,8 @@ class Copy:
     def __init__(self, nucleus, directory):
         self.original = nucleus.binary
         self.path = directory / "nucleus"
-        # Of the two executables the one that loads libraries: what an attacker brings along is run by
-        # no other. It has all commands.
-        linked = Path(nucleus.binary).with_name(LINKED)
-        self.use(nucleus, linked if linked.exists() else nucleus.binary)
+        # What an attacker brings along is run by no other.
+        self.use(nucleus, dynamic_binary(nucleus.binary))
 
     def use(self, nucleus, binary):
         shutil.copy(binary, self.path)
