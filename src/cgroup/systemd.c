@@ -436,6 +436,11 @@ int cgroup_systemd_set(const char *unit, bool user, const struct cgroup_systemd_
     return r < 0 ? call_failed(e, &err, r, step, unit) : 0;
 }
 
+int cgroup_systemd_prepare(struct error *e)
+{
+    return sdbus_load(e);
+}
+
 int cgroup_systemd_attach(const char *unit, bool user, const char *below, pid_t pid,
                           struct error *e)
 {

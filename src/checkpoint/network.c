@@ -22,6 +22,7 @@
 #include "base/str.h"
 #include "cgroup/cgroup.h"
 #include "checkpoint/policy.h"
+#include "sys/netlink.h"
 #include "sys/netns.h"
 
 #define PACKET_MAX 65536 /* the kernel sends at most 32 KiB (netlink(7)) */
@@ -81,8 +82,10 @@ static int add_packet(const char *p, size_t len, size_t fixed, struct strbuf *b)
         /* Something changed in the midst of the answer. */
         if (h.nlmsg_flags & NLM_F_DUMP_INTR)
             return -EAGAIN;
-        if (h.nlmsg_type == NLMSG_DONE)
-            return 1;
+        if (h.nlmsg_type == NLMSG_DONE) {
+            int r = netlink_dump_result(p + NLMSG_HDRLEN, h.nlmsg_len - NLMSG_HDRLEN);
+            return r < 0 ? r : 1;
+        }
         if (h.nlmsg_type == NLMSG_ERROR) {
             struct nlmsgerr err;
             if (h.nlmsg_len < NLMSG_LENGTH(sizeof(err)))

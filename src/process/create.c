@@ -334,19 +334,19 @@ static int attend(struct creation *c, struct error *e)
     return r < 0 ? r : channel_say(c->spawn.sync[0], PROGRAM_COMMIT, c->o->id, e);
 }
 
-/* The child sets itself up meanwhile: it has been told to go on, and takes the second word when it
- * gets there. That saves a wait for each of the two, and what is done here costs no time where there is a
- * second CPU. Until the word is given a child whose parent dies ends; afterwards the record is
- * right. */
+/* The child sets itself up meanwhile, without a word from here: what is done now costs no time where
+ * there is a second CPU. The record waits until it is done. Before, the child is in the host's mounts
+ * still, and whoever found it in a record could go in there: this process may be killed, and its lock be
+ * free. */
 static int leave_alone(struct creation *c, struct error *e)
 {
     int r = prepare_program(c, e);
 
     if (r == 0)
-        r = record(c, e);
+        r = await_ready(c, e);
     if (r == 0)
-        r = channel_say(c->spawn.sync[0], PROGRAM_COMMIT, c->o->id, e);
-    return r < 0 ? r : await_ready(c, e);
+        r = record(c, e);
+    return r < 0 ? r : channel_say(c->spawn.sync[0], PROGRAM_COMMIT, c->o->id, e);
 }
 
 static int set_up(struct creation *c, struct error *e)

@@ -36,8 +36,8 @@ struct creation {
     struct container_process process;
     bool fifo_made, report_made, record_saved, pid_file_made, rdt_made;
     bool hold; /* stop before execve: as asked, or for hooks on the way there */
-    /* Nothing is left for the parent to do between clone3 and execve: the child has been told to go on
-     * before it asks, and neither waits for the other. */
+    /* The parent has nothing to do for the child while it sets itself up: it has been told to go on
+     * before it asks. */
     bool unattended;
     bool hooked; /* hooks have run: poststop belongs to it when the creation is taken back */
 };

@@ -310,6 +310,8 @@ static int join_elsewhere(struct exec *x, int refused, struct error *why, struct
          * here to there (cgroups(7), "Cgroups delegation"); the manager can have it done. */
         x->attach = true;
         x->spawn.cgroup_fd = fd_close(x->spawn.cgroup_fd);
+        /* The static executable hands over here, before there is another process to lose. */
+        r = cgroup_systemd_prepare(e);
     } else {
         error_move(e, why);
         return refused;

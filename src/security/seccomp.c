@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 #include <ctype.h>
 #include <errno.h>
+#include <link.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
 #include <string.h>
@@ -142,11 +143,43 @@ static void add_u64(struct strbuf *b, uint64_t v)
 
 /* Everything that decides the program, by which the cache finds it. Each part has its length before
  * it or its end in it, so no two profiles have the same. */
+/* Of the executable and of every library it has loaded: a version does not tell a build that was
+ * patched. An ELF note of type NT_GNU_BUILD_ID, whose owner is "GNU" (elf(5)). */
+static int add_build_id(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    struct strbuf *key = arg;
+
+    (void)size;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        if (p->p_type != PT_NOTE)
+            continue;
+        const char *note = (const char *)(info->dlpi_addr + p->p_vaddr);
+        for (size_t left = p->p_memsz; left >= sizeof(ElfW(Nhdr));) {
+            ElfW(Nhdr) h;
+            memcpy(&h, note, sizeof(h));
+            /* Both are padded to the alignment of the segment, of which 4 is the usual one. */
+            size_t align = p->p_align == 8 ? 8 : 4;
+            size_t text = (sizeof(h) + h.n_namesz + align - 1) & ~(align - 1);
+            size_t whole = (text + h.n_descsz + align - 1) & ~(align - 1);
+            if (h.n_type == NT_GNU_BUILD_ID && h.n_namesz == sizeof("GNU") &&
+                memcmp(note + sizeof(h), "GNU", sizeof("GNU")) == 0 && text + h.n_descsz <= left)
+                strbuf_addn(key, note + text, h.n_descsz);
+            if (whole >= left)
+                break;
+            note += whole;
+            left -= whole;
+        }
+    }
+    return 0;
+}
+
 static void add_key(struct strbuf *key, const struct oci_seccomp *spec, const struct resolved *p)
 {
     const struct scmp_version *v = seccomp_version();
 
     strbuf_addn(key, NUCLEUS_VERSION, sizeof(NUCLEUS_VERSION));
+    (void)dl_iterate_phdr(add_build_id, key);
     add_u32(key, v ? v->major : 0);
     add_u32(key, v ? v->minor : 0);
     add_u32(key, v ? v->micro : 0);

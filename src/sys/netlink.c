@@ -170,3 +170,12 @@ int netlink_next_attribute(struct netlink_cursor *c, struct netlink_attribute *r
     c->left -= step;
     return 1;
 }
+
+int netlink_dump_result(const void *payload, size_t len)
+{
+    int result = 0;
+
+    if (len >= sizeof(result))
+        memcpy(&result, payload, sizeof(result));
+    return MIN(result, 0);
+}

@@ -60,3 +60,7 @@ struct netlink_attribute {
  * shorter. */
 int netlink_skip(struct netlink_cursor *c, size_t fixed);
 int netlink_next_attribute(struct netlink_cursor *c, struct netlink_attribute *ret);
+
+/* What NLMSG_DONE carries, the last message of a dump: 0, or the negative errno that cut it short
+ * (netlink_dump_done() in net/netlink/af_netlink.c). */
+int netlink_dump_result(const void *payload, size_t len);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "sys/netlink.h"
 #include "sys/process.h"
 
 static int enter(pid_t pid)
@@ -84,8 +85,10 @@ int sys_netns_parse_links(const void *data, size_t len)
         memcpy(&h, p, sizeof(h));
         if (h.nlmsg_len < NLMSG_HDRLEN || h.nlmsg_len > len)
             return -EBADMSG;
-        if (h.nlmsg_type == NLMSG_DONE)
-            return -ENODATA;
+        if (h.nlmsg_type == NLMSG_DONE) {
+            int r = netlink_dump_result(p + NLMSG_HDRLEN, h.nlmsg_len - NLMSG_HDRLEN);
+            return r < 0 ? r : -ENODATA;
+        }
         if (h.nlmsg_type == NLMSG_ERROR) {
             struct nlmsgerr err;
             if (h.nlmsg_len < NLMSG_LENGTH(sizeof(err)))

@@ -37,6 +37,14 @@ def first(nucleus, make_bundle):
     nucleus.delete(cid, "-f")
 
 
+def test_joined_however_slow_the_one_in_between_is(nucleus, bundle, cid, first):
+    """It tells of the process that it has made; that one may be ready first."""
+    join(bundle, "network", f"/proc/{first}/ns/net").args("true")
+    slow = ["strace", "-f", "-o", "/dev/null", "-e", "trace=clone3", "-e",
+            "inject=clone3:delay_exit=300000"]
+    nucleus.run_container(cid, bundle, prefix=slow)
+
+
 @pytest.mark.parametrize("kind", ["network", "ipc", "uts", "pid", "cgroup", "time"])
 def test_joined_by_path(nucleus, bundle, cid, first, kind):
     if kind in ("uts",):

@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -226,3 +227,33 @@ while True:
     finally:
         nucleus.delete(cid)
         nucleus.delete(back, "-f")
+
+
+@pytest.mark.parametrize("how", ["run", "create"])
+def test_half_a_container_is_none(nucleus, bundle, cid, how):
+    """Where `run` or `create` is killed while the first process is on its way, and still in the host's
+    mounts: nobody gets to it, and it does not go on."""
+    slow = ["strace", "-f", "-o", "/dev/null", "-e", "trace=pivot_root,recvmsg", "-e",
+            "inject=pivot_root:delay_enter=1500000"]
+    running = nucleus.spawn(how, "-b", bundle.sh("sleep 1000").dir, cid, prefix=slow)
+
+    def waiting():
+        """The runtime, when it waits for the one that it has made."""
+        for line in Path(f"/proc/{running.popen.pid}/task/{running.popen.pid}/children").read_text().split():
+            if Path(f"/proc/{line}/syscall").read_text().startswith("47 "):  # recvmsg
+                return int(line)
+
+    parent = wait_for(waiting, what="the runtime to wait")
+    os.kill(parent, signal.SIGKILL)
+    wait_for(lambda: nucleus.status(cid) == "stopped", what="the lock to be free")
+    nucleus.fails("exec", cid, "cat", "/etc/hostname", text="stopped")
+    running.wait(20)
+    assert nucleus.status(cid) == "stopped"
+    nucleus.delete(cid)
+
+
+def test_pid_file_is_left_alone_by_what_never_came_to_be(nucleus, bundle, cid, tmp_path):
+    pid_file = tmp_path / "pid"
+    pid_file.write_text("4711\n")
+    nucleus.fails("run", "--pid-file", pid_file, "-b", bundle.args("/no/such/program").dir, cid)
+    assert pid_file.read_text() == "4711\n"
