@@ -132,8 +132,9 @@ static void emit_verdict(struct program *p, const struct oci_device_rule *r)
     emit_return(p, r->allow);
 }
 
-/* A character device with all accesses, as nearly every rule of every engine has it: one comparison.
- * That matters at each start, for the verifier's time goes by the length of the program. */
+/* A character device with all accesses, as nearly every rule of every engine has it: one
+ * comparison. That matters at each start, for the verifier's time goes by the length of the
+ * program. */
 static bool emit_short_rule(struct program *p, const struct oci_device_rule *r)
 {
     /* The comparison is with a signed 32-bit number. */

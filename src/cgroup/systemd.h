@@ -82,8 +82,8 @@ int cgroup_systemd_start(const struct cgroup_host *host, const struct cgroup_sys
 int cgroup_systemd_set(const char *unit, bool user, const struct cgroup_systemd_properties *p,
                        struct error *e);
 
-/* Loads the library that the functions below talk by, which they also do themselves: for whoever wants to
- * know earlier that it is not there. */
+/* Loads the library that the functions below talk by, which they also do themselves: for whoever
+ * wants to know earlier that it is not there. */
 int cgroup_systemd_prepare(struct error *e);
 
 /* Moves a process into the unit's cgroup, or into one that is there below it ("/inner"; NULL: its

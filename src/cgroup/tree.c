@@ -242,9 +242,10 @@ static int kill_at(int dirfd, const char *path, struct error *e)
     return r == 0 || is_gone(r) ? 0 : error_errno(e, r, "kill the processes of the cgroup", path);
 }
 
-/* Where a record, or a bundle, says that a container is. At the root of a hierarchy is everybody, as in any
- * directory of v1 that lists processes: what would end a container would end the host. Only the root has
- * cgroup.procs and no cgroup.events (cgroup-v2.rst); one that is gone has neither. */
+/* Where a record, or a bundle, says that a container is. At the root of a hierarchy is everybody,
+ * as in any directory of v1 that lists processes: what would end a container would end the host.
+ * Only the root has cgroup.procs and no cgroup.events (cgroup-v2.rst); one that is gone has
+ * neither. */
 static int open_container(const char *path, const char *step, int *ret, struct error *e)
 {
     uint64_t magic = 0;
@@ -576,7 +577,8 @@ int cgroup_remove(const struct cgroup_host *host, const char *path, bool kill, i
     _cleanup_free_ char *parent = mem_strdup(path);
     for (char *slash; (slash = strrchr(parent, '/'));) {
         *slash = '\0';
-        if (!streq(last_component(parent), "nucleus") || !is_inside(host, parent) || rmdir(parent) < 0)
+        if (!streq(last_component(parent), "nucleus") || !is_inside(host, parent) ||
+            rmdir(parent) < 0)
             break;
     }
     return 0;

@@ -94,7 +94,8 @@ static int has_mount(pid_t pid, uint64_t id, bool *ret, struct error *e)
     return 0;
 }
 
-/* Input is read on where it was. Of a file open for both, one whose offset is at the end is a log. */
+/* Input is read on where it was. Of a file open for both, one whose offset is at the end is a log.
+ */
 static int inspect_offset(pid_t pid, int fd, struct stdio_end *end, struct error *e)
 {
     char link[64], info[64];
@@ -150,9 +151,9 @@ static bool is_deleted(const char *target)
     return n > tail && streq(target + n - tail, DELETED);
 }
 
-/* A file outside of the container's mounts. Its path is text that the container can choose: of a file
- * on a mount that is gone, the kernel tells the path below that mount, be it "/etc/shadow". A name that
- * leads elsewhere is marked like one that leads nowhere, and never opened. */
+/* A file outside of the container's mounts. Its path is text that the container can choose: of a
+ * file on a mount that is gone, the kernel tells the path below that mount, be it "/etc/shadow". A
+ * name that leads elsewhere is marked like one that leads nowhere, and never opened. */
 static void inspect_file(struct stdio_end *end, uint64_t mnt_id, const struct stat *st)
 {
     end->kind = STDIO_FILE;
@@ -238,8 +239,8 @@ static bool holds_other_end(pid_t pid, const char *pipe, int access)
     return false;
 }
 
-/* A pipe that leads from one process of the container to another is CRIU's business: handed over at the
- * restore, the caller's descriptor would take the place of both ends. */
+/* A pipe that leads from one process of the container to another is CRIU's business: handed over at
+ * the restore, the caller's descriptor would take the place of both ends. */
 static void keep_inner_pipes(struct stdio_info *info, const pid_t *pids, size_t n)
 {
     for (int fd = 0; fd < 3; fd++) {

@@ -44,8 +44,8 @@ static int open_dir(int at, const char *name, const char *shown, struct error *e
     return error_set(e, ERROR_CHECKPOINT, saved, "open checkpoint directory", shown, NULL, NULL);
 }
 
-/* Removes every entry (of a flat directory; CRIU makes no others) but CRIU's log, which an error names
- * where runc's form puts it here too; or only looks for one. */
+/* Removes every entry (of a flat directory; CRIU makes no others) but CRIU's log, which an error
+ * names where runc's form puts it here too; or only looks for one. */
 static bool dir_entries(int fd, bool remove)
 {
     bool any = false;
@@ -67,8 +67,9 @@ static bool dir_entries(int fd, bool remove)
     return any;
 }
 
-/* A directory that is there already: where others could write, what CRIU makes there would be theirs to
- * replace. It is closed to readers too where nothing else lies in it; one that is in use for something
+/* A directory that is there already: where others could write, what CRIU makes there would be
+ * theirs to replace. It is closed to readers too where nothing else lies in it; one that is in use
+ * for something
  * (/etc, an engine's directory) keeps its mode. */
 static int take_over(int fd, const char *shown, struct error *e)
 {
@@ -189,8 +190,8 @@ static int check_closed(const struct stat *st, const char *shown, struct error *
     return 0;
 }
 
-/* The directory and what lies in it; a file that belongs to somebody else can be written to wherever it
- * lies, by a descriptor that was open before. */
+/* The directory and what lies in it; a file that belongs to somebody else can be written to
+ * wherever it lies, by a descriptor that was open before. */
 static int check_all_closed(int fd, const char *shown, struct error *e)
 {
     struct stat st;
@@ -255,7 +256,8 @@ void layout_discard(struct checkpoint_layout *l)
     (void)unlinkat(l->dir_fd, CHECKPOINT_METADATA_FILE ".tmp", 0);
     (void)unlinkat(l->images_fd, STDIO_DESCRIPTORS_FILE, 0);
     (void)unlinkat(l->images_fd, CHECKPOINT_RECORD_FILE, 0);
-    /* In our form images/ was empty before; in runc's the engine may have put its own files there. */
+    /* In our form images/ was empty before; in runc's the engine may have put its own files there.
+     */
     if (l->own_form || l->made_dir)
         (void)dir_entries(l->images_fd, true);
     if (l->made_images)

@@ -18,18 +18,20 @@ struct checkpoint_layout {
 };
 
 /* For a checkpoint: makes what is missing, 0700. Symlinks, files in the way, and a directory that
- * holds a checkpoint already (metadata.json, checkpoint.hmac or inventory.img) are errors. In our form
- * images/ must be empty. */
+ * holds a checkpoint already (metadata.json, checkpoint.hmac or inventory.img) are errors. In our
+ * form images/ must be empty. */
 int layout_make(const char *dir, bool own_form, struct checkpoint_layout *ret, struct error *e);
 
-/* For a restore: opens, following no symlink in the last place. Where others than the owner (root or the
- * caller) could write to the directories, or to a file in them, the seal could not hold between its check and
- * CRIU's reading: ERROR_PERMISSION, only `checked` (that is, where a seal will be verified). */
+/* For a restore: opens, following no symlink in the last place. Where others than the owner (root
+ * or the caller) could write to the directories, or to a file in them, the seal could not hold
+ * between its check and CRIU's reading: ERROR_PERMISSION, only `checked` (that is, where a seal
+ * will be verified). */
 int layout_open(const char *dir, bool own_form, bool checked, struct checkpoint_layout *ret,
                 struct error *e);
 
-/* After a failure: first what would make it acceptable (seal, metadata, inventory.img), then what we
- * made. Files that were there before are left, and so is dump.log where runc's form has it there. */
+/* After a failure: first what would make it acceptable (seal, metadata, inventory.img), then what
+ * we made. Files that were there before are left, and so is dump.log where runc's form has it
+ * there. */
 void layout_discard(struct checkpoint_layout *l);
 /* Only so that no restore would take it; async enough for a guardian. */
 void layout_invalidate(const struct checkpoint_layout *l);

@@ -103,8 +103,8 @@ static int add_packet(const char *p, size_t len, size_t fixed, struct strbuf *b)
     return len ? -EBADMSG : 0;
 }
 
-/* Asks for all of one kind. `fixed` is the size of the fixed part of question and answer, all zero in
- * the question. */
+/* Asks for all of one kind. `fixed` is the size of the fixed part of question and answer, all zero
+ * in the question. */
 static int add_answer(int sk, unsigned type, size_t fixed, struct strbuf *b)
 {
     struct {
@@ -163,9 +163,9 @@ static int add_nftables(struct strbuf *b)
 
 /* ---- what it tells in files ---- */
 
-/* One file: its name and what is in it, or why that can't be read (stable_secret, as long as it is not
- * set, is EIO; an address family that is off has no files). There are hundreds: three system calls
- * each. */
+/* One file: its name and what is in it, or why that can't be read (stable_secret, as long as it is
+ * not set, is EIO; an address family that is off has no files). There are hundreds: three system
+ * calls each. */
 static int add_file(int dirfd, const char *name, struct strbuf *b)
 {
     char text[SETTING_MAX];

@@ -101,8 +101,9 @@ static int judge_restored(const struct judge *j, pid_t pid, const struct policy_
         if (!(extra >> cap & 1))
             continue;
         const char *name = capability_name(cap);
-        _cleanup_free_ char *what = str_printf(
-            "it came back with %s, which the bundle does not give it", name ? name : "a capability");
+        _cleanup_free_ char *what =
+            str_printf("it came back with %s, which the bundle does not give it",
+                       name ? name : "a capability");
         return beyond(e, pid, what, remedy);
     }
     return 0;

@@ -9,10 +9,10 @@
 /* The mount namespace CRIU runs in, prepared by descriptor in the parent, put together in the child
  * (criu_spawn's setup).
  *
- * - Where /run is no tmpfs, a tmpfs is laid over it, with everything that was in /run bound into it:
- *   CRIU keeps what it learned of the kernel (30 ms of probing) in /run/criu.kdat, only on a tmpfs
- *   (it must not outlive a boot). The file is seeded from, and saved to, `<state dir>/criu.kdat`, for
- *   this boot only.
+ * - Where /run is no tmpfs, a tmpfs is laid over it, with everything that was in /run bound into
+ * it: CRIU keeps what it learned of the kernel (30 ms of probing) in /run/criu.kdat, only on a
+ * tmpfs (it must not outlive a boot). The file is seeded from, and saved to, `<state
+ * dir>/criu.kdat`, for this boot only.
  * - For a restore the container's root file system is mounted at `root_path`: CRIU wants a mount
  *   point. It is gone with CRIU. */
 struct private_mounts {

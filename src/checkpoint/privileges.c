@@ -10,7 +10,8 @@
 
 /* What CRIU does with a container: enter and make namespaces and mounts, trace its processes and
  * choose their pids, read and repair its sockets and routes, give files and processes their owners
- * back. CAP_CHECKPOINT_RESTORE alone carries only a bare process, no container (criu(8), "Non-root"). */
+ * back. CAP_CHECKPOINT_RESTORE alone carries only a bare process, no container (criu(8),
+ * "Non-root"). */
 static const char *const needed[] = {
     "CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_CHECKPOINT_RESTORE", "CAP_NET_ADMIN",
     "CAP_SETUID",    "CAP_SETGID",     "CAP_SETPCAP",            "CAP_SYS_CHROOT",

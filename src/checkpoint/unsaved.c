@@ -36,10 +36,10 @@ static int check_process(pid_t pid, struct error *e)
         if (strstr(text, "\neventfd-semaphore: 1")) {
             _cleanup_free_ char *what = str_printf("descriptor %s of process %d", de->d_name,
                                                    (int)pid);
-            return error_set(e, ERROR_UNSUPPORTED, ENOTSUP, "checkpoint", what,
-                             "let the container close it",
-                             "it is an eventfd used as a semaphore, which CRIU would bring back as a "
-                             "plain one");
+            return error_set(
+                e, ERROR_UNSUPPORTED, ENOTSUP, "checkpoint", what, "let the container close it",
+                "it is an eventfd used as a semaphore, which CRIU would bring back as a "
+                "plain one");
         }
     }
     return 0;

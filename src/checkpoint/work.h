@@ -4,15 +4,16 @@
 #include "base/error.h"
 #include "state/state.h"
 
-/* Where CRIU works while it dumps or restores (B2, B3): its log and statistics go to the work directory
+/* Where CRIU works while it dumps or restores (B2, B3): its log and statistics go to the work
+ * directory
  * (--work-path, else one of our own that is gone afterwards). A log of a failure outlives it in
- * `<state dir>/log/ID-dump.log`, so that an error can name it even where the container's record does
- * not survive. */
+ * `<state dir>/log/ID-dump.log`, so that an error can name it even where the container's record
+ * does not survive. */
 struct checkpoint_work {
     char *dir;     /* CRIU's work directory */
     int fd;
     char *scratch; /* <state dir>/ID.work, ours */
-    char *root;    /* scratch/root: mount point for a restored root, used in CRIU's namespace only */
+    char *root; /* scratch/root: mount point for a restored root, used in CRIU's namespace only */
     const struct store *store;
     char *id, *log_id;
     bool own; /* dir is scratch */

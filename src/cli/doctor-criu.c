@@ -37,8 +37,8 @@ char **doctor_path_dirs(const char *path)
 
 /* ---- CRIU itself ---- */
 
-/* CRIU writes /run/criu.kdat where that is a tmpfs. It gets a /run that can't be written, in a mount
- * namespace of its own: nothing is to stay of a look. */
+/* CRIU writes /run/criu.kdat where that is a tmpfs. It gets a /run that can't be written, in a
+ * mount namespace of its own: nothing is to stay of a look. */
 static int cover_run(void)
 {
     int tree = sys_open_tree(AT_FDCWD, RUN, OPEN_TREE_CLONE | AT_RECURSIVE);

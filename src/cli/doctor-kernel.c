@@ -176,7 +176,8 @@ static void look_lsm(struct doctor *d, const struct check *c, struct finding *f)
 
 /* ---- file systems and modules ---- */
 
-/* Whether one of the module lists of the running kernel has `file` ("overlay.ko"). Loads nothing. */
+/* Whether one of the module lists of the running kernel has `file` ("overlay.ko"). Loads nothing.
+ */
 static bool module_list_has(const struct doctor *d, const char *list, const char *file)
 {
     _cleanup_free_ char *path = str_printf("/lib/modules/%s/%s", d->release, list);
@@ -210,8 +211,8 @@ static void look_filesystem(struct doctor *d, const struct check *c, struct find
     }
 }
 
-/* Asks nf_tables for its generation: NFT_MSG_GETGEN, answered by NFT_MSG_NEWGEN where it is there. 0 or
- * negative errno. */
+/* Asks nf_tables for its generation: NFT_MSG_GETGEN, answered by NFT_MSG_NEWGEN where it is there.
+ * 0 or negative errno. */
 static int ask_nf_tables(void)
 {
     struct {

@@ -7,8 +7,9 @@
 #include "cgroup/cgroup.h"
 #include "checkpoint/criu/criu.h"
 
-/* What `nucleus doctor` looks at, as tables: a check is a row, a heading is a table of them. A check
- * only looks: whatever it must try it tries on a child or in a namespace that is gone afterwards. */
+/* What `nucleus doctor` looks at, as tables: a check is a row, a heading is a table of them. A
+ * check only looks: whatever it must try it tries on a child or in a namespace that is gone
+ * afterwards. */
 
 enum finding_status {
     FINDING_OK,
@@ -37,8 +38,8 @@ void finding_fact_bool(struct finding *f, const char *key, bool value);
 void finding_fact_int(struct finding *f, const char *key, long long value);
 void finding_fact_list(struct finding *f, const char *key, char *const *values);
 
-/* How the calls of the mount API fared in a mount namespace made for the trial: 0, negative errno, or 1
- * where it did not come to that. */
+/* How the calls of the mount API fared in a mount namespace made for the trial: 0, negative errno,
+ * or 1 where it did not come to that. */
 struct mount_trial {
     int ran; /* 0, or why there was no such namespace */
     int fsopen, open_tree, mount_setattr, move_mount;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR MIT */
 /* Where the static executable begins, before the C library does.
  *
- * The C library's own start costs half a millisecond and more on a virtual machine: glibc asks CPUID
- * about a hundred times, and each of these leaves the guest. A container's start would pay it
+ * The C library's own start costs half a millisecond and more on a virtual machine: glibc asks
+ * CPUID about a hundred times, and each of these leaves the guest. A container's start would pay it
  * twice, since the binary is started again from a read-only mount to be out of containers' reach
  * (process/protect.h). So what leads to another execve is done here: that, and handing over to
  * nucleus-linked what the static executable has no code for (cli/variant.h).

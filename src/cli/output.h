@@ -8,8 +8,8 @@
 
 /* The only place that prints. Warnings, debug notes and the one error of a run end here. */
 
-/* `log_file` NULL: stderr. `json`: a JSON object a line, {"level","msg","time"} as logrus writes it (and
- * engines read it), with "code" for errors. */
+/* `log_file` NULL: stderr. `json`: a JSON object a line, {"level","msg","time"} as logrus writes it
+ * (and engines read it), with "code" for errors. */
 int output_init(const char *log_file, bool json, bool debug, struct error *e);
 
 /* One line on stderr; with --log in the log too; with --log-format json and no --log as JSON. */

@@ -47,8 +47,8 @@ void variant_remember(char *const *argv, char *const *envp)
 }
 
 /* In place of sys/library.c. What turns out half-way to need a library (a `delete` of a container
- * that systemd made the scope for) begins again there: all commands can be ended at any point and run
- * once more. */
+ * that systemd made the scope for) begins again there: all commands can be ended at any point and
+ * run once more. */
 int sys_library_load(const char *soname, const struct sys_symbol *symbols, size_t n, void *table,
                      char **ret_why)
 {

@@ -7,11 +7,11 @@
 
 /* One program in two executables, where the build can link statically (-Dstatic).
  *
- * `nucleus` has the commands that are run all day, and is linked statically: what the loader does for
- * five libraries costs more than most of these commands do themselves. It can't load libraries,
+ * `nucleus` has the commands that are run all day, and is linked statically: what the loader does
+ * for five libraries costs more than most of these commands do themselves. It can't load libraries,
  * though. So everything that may need libcrypto, libsystemd or the name service is in
- * `nucleus-linked`, which has all commands, and which `nucleus` becomes by execve. Where there is no
- * static build, `nucleus` is that one. */
+ * `nucleus-linked`, which has all commands, and which `nucleus` becomes by execve. Where there is
+ * no static build, `nucleus` is that one. */
 
 #define VARIANT_LINKED_NAME "nucleus-linked"
 /* Where it is installed; one that lies beside the running executable goes first. */

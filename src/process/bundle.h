@@ -24,7 +24,7 @@ void bundle_config_done(struct bundle_config *c);
 int container_load_spec(const struct store *store, const struct state *s, struct oci_spec **ret,
                         struct error *e);
 
-/* Whether one of the names (ends with NULL) may be a member of that config: a look at the text, which is
- * a tenth of the time that it takes to parse it. True where it can't be ruled out. */
+/* Whether one of the names (ends with NULL) may be a member of that config: a look at the text,
+ * which is a tenth of the time that it takes to parse it. True where it can't be ruled out. */
 bool container_config_mentions(const struct store *store, const struct state *s,
                                const char *const *names);

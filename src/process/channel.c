@@ -54,8 +54,8 @@ int channel_hear(int fd, const char *id, struct program_message *ret, int *ret_f
     ssize_t n;
 
     *ret_fd = -EBADF;
-    /* A child that ends with something unread resets the connection: told once, and ahead of what it
-     * said before (unix_release_sock() in net/unix/af_unix.c). */
+    /* A child that ends with something unread resets the connection: told once, and ahead of what
+     * it said before (unix_release_sock() in net/unix/af_unix.c). */
     bool reset = false, again;
     do {
         n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);

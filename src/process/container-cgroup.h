@@ -56,14 +56,14 @@ void container_cgroup_settled(struct container_cgroup *c);
 int container_cgroup_start(struct container_cgroup *c, const struct oci_spec *spec, const char *id,
                            pid_t pid, struct error *e);
 
-/* linux.resources without the device rules; with a user namespace of the container's own the cgroup is
- * delegated to its root. Without a cgroup nothing. */
+/* linux.resources without the device rules; with a user namespace of the container's own the cgroup
+ * is delegated to its root. Without a cgroup nothing. */
 int container_cgroup_limit(struct container_cgroup *c, const struct oci_spec *spec,
                            struct error *e);
 
-/* The device rules: they are for the program, and may come at any time before it. A caller that is not root of the initial user namespace may attach no
- * program, and needs none: the kernel lets nobody in there make a device node, or open one on a
- * mount made in there. */
+/* The device rules: they are for the program, and may come at any time before it. A caller that is
+ * not root of the initial user namespace may attach no program, and needs none: the kernel lets
+ * nobody in there make a device node, or open one on a mount made in there. */
 int container_cgroup_limit_devices(const struct container_cgroup *c, const struct oci_spec *spec,
                                    struct error *e);
 

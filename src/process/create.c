@@ -334,10 +334,10 @@ static int attend(struct creation *c, struct error *e)
     return r < 0 ? r : channel_say(c->spawn.sync[0], PROGRAM_COMMIT, c->o->id, e);
 }
 
-/* The child sets itself up meanwhile, without a word from here: what is done now costs no time where
- * there is a second CPU. The record waits until it is done. Before, the child is in the host's mounts
- * still, and whoever found it in a record could go in there: this process may be killed, and its lock be
- * free. */
+/* The child sets itself up meanwhile, without a word from here: what is done now costs no time
+ * where there is a second CPU. The record waits until it is done. Before, the child is in the
+ * host's mounts still, and whoever found it in a record could go in there: this process may be
+ * killed, and its lock be free. */
 static int leave_alone(struct creation *c, struct error *e)
 {
     int r = prepare_program(c, e);
@@ -356,7 +356,8 @@ static int set_up(struct creation *c, struct error *e)
     return c->unattended ? leave_alone(c, e) : attend(c, e);
 }
 
-/* The child is at its wait for `start`, or on its way to execve, whose success closes the socket. */
+/* The child is at its wait for `start`, or on its way to execve, whose success closes the socket.
+ */
 static int settle(struct creation *c, struct error *e)
 {
     if (c->hold && sys_pidfd_wait(c->process.pidfd, 0) == 0)

@@ -90,8 +90,8 @@ static bool copy_some(int from, int to)
     return n > 0 && fd_write_all(to, buf, (size_t)n) == 0;
 }
 
-/* What was typed and the container's terminal has no room for yet: a program that does not read must not keep
- * signals from being passed on. */
+/* What was typed and the container's terminal has no room for yet: a program that does not read
+ * must not keep signals from being passed on. */
 struct typed {
     char data[8192];
     size_t at, end;
@@ -117,7 +117,8 @@ static bool give_typed(struct typed *t, int master)
     return n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN));
 }
 
-static int take_terminal(const struct container_process *p, struct console_raw *raw, struct error *e)
+static int take_terminal(const struct container_process *p, struct console_raw *raw,
+                         struct error *e)
 {
     int flags = fcntl(p->console_fd, F_GETFL);
 

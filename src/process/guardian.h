@@ -5,9 +5,9 @@
 
 #include "base/error.h"
 
-/* A second process that takes something back when this one dies in the middle (kill -9, out of memory,
- * a crash): a frozen container must run on, a half-restored one must go. It is a plain fork that waits
- * on a pipe: no exec, nothing to pay but a few pages. */
+/* A second process that takes something back when this one dies in the middle (kill -9, out of
+ * memory, a crash): a frozen container must run on, a half-restored one must go. It is a plain fork
+ * that waits on a pipe: no exec, nothing to pay but a few pages. */
 
 struct guardian {
     int pid;

@@ -43,8 +43,8 @@ static int set_limits(const struct state *s, const struct oci_resources *r, stru
     struct cgroup_host host = {0};
 
     int ret = cgroup_host_probe(AT_FDCWD, &host, e);
-    /* By the files first, which says whether the kernel takes them and changes nothing where it does not;
-     * once more behind systemd, which rounds some. */
+    /* By the files first, which says whether the kernel takes them and changes nothing where it
+     * does not; once more behind systemd, which rounds some. */
     if (ret == 0)
         ret = cgroup_apply_resources(&host, s->cgroup_path, r, e);
     if (ret == 0 && s->systemd_unit)

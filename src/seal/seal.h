@@ -43,8 +43,8 @@ struct seal_info {
     uint64_t files, dirs, bytes; /* covered; bytes are file contents */
 };
 
-/* Loads what the rest of this file needs, so that what is missing is found before anything depends on
- * it, and costs nothing later. */
+/* Loads what the rest of this file needs, so that what is missing is found before anything depends
+ * on it, and costs nothing later. */
 int seal_prepare(struct error *e);
 
 /* Computes H1 over the tree and writes checkpoint.hmac (H7). With `sync`, every file and directory

@@ -10,8 +10,8 @@
 #include "base/path.h"
 #include "base/str.h"
 
-/* Small enough that what was read is still in the cache when it is hashed. A mapping is no faster, and a
- * file cut short under it would be a SIGBUS. */
+/* Small enough that what was read is still in the cache when it is hashed. A mapping is no faster,
+ * and a file cut short under it would be a SIGBUS. */
 #define BUFFER_SIZE (1u << 17)
 
 struct walk {

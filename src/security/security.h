@@ -13,7 +13,8 @@
 /* Capability number from "CAP_CHOWN" (capabilities(7)); -EINVAL. And back; NULL when unknown. */
 int capability_parse(const char *name);
 const char *capability_name(int cap);
-/* Those of the set that are the caller's own: permitted, and in its bounding set. A system call each. */
+/* Those of the set that are the caller's own: permitted, and in its bounding set. A system call
+ * each. */
 uint64_t capability_own(uint64_t of);
 /* The kernel's highest capability (what /proc/sys/kernel/cap_last_cap says, asked by prctl(2)), at
  * most 63. */
@@ -27,20 +28,20 @@ struct seccomp_program {
 };
 void seccomp_program_done(struct seccomp_program *p);
 
-/* Compiles with libseccomp, or takes what it compiled before of the same profile out of the cache in
- * the state directory `statefd` (docs/architecture.md; negative: no cache). Names unknown to the library are skipped (with a debug note), as every
- * runtime does, except when the rule's action is stricter than the default: then the name being
- * unknown would open what was asked to be closed… that is an error. Architectures: the native one
- * is always there; of the others those whose programs this kernel can run (x86 and x32 beside
- * x86-64), the rest is skipped, and calls of an architecture that is not listed kill. An action,
- * flag or operator the library or kernel can't do is ERROR_UNSUPPORTED. SECCOMP_RET_USER_NOTIF
- * can't be the default action, and neither notify nor deny sendmsg, by which the listener goes to
- * the parent: ERROR_CONFIG. SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV without a notifying action means
- * nothing, and is left out. Where the default action is ERRNO, system calls newer than the library
- * (numbers above the highest it knows) answer ENOSYS, so that libcs fall back. Two conditions on
- * one argument of a rule are alternatives, as runc and crun have it. Of two rules for one call
- * without conditions the first holds (libseccomp); the same conditions with two actions are
- * ERROR_CONFIG. */
+/* Compiles with libseccomp, or takes what it compiled before of the same profile out of the cache
+ * in the state directory `statefd` (docs/architecture.md; negative: no cache). Names unknown to the
+ * library are skipped (with a debug note), as every runtime does, except when the rule's action is
+ * stricter than the default: then the name being unknown would open what was asked to be closed…
+ * that is an error. Architectures: the native one is always there; of the others those whose
+ * programs this kernel can run (x86 and x32 beside x86-64), the rest is skipped, and calls of an
+ * architecture that is not listed kill. An action, flag or operator the library or kernel can't do
+ * is ERROR_UNSUPPORTED. SECCOMP_RET_USER_NOTIF can't be the default action, and neither notify nor
+ * deny sendmsg, by which the listener goes to the parent: ERROR_CONFIG.
+ * SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV without a notifying action means nothing, and is left out.
+ * Where the default action is ERRNO, system calls newer than the library (numbers above the highest
+ * it knows) answer ENOSYS, so that libcs fall back. Two conditions on one argument of a rule are
+ * alternatives, as runc and crun have it. Of two rules for one call without conditions the first
+ * holds (libseccomp); the same conditions with two actions are ERROR_CONFIG. */
 int seccomp_compile(const struct oci_seccomp *spec, int statefd, struct seccomp_program *ret,
                     struct error *e);
 
@@ -80,7 +81,8 @@ struct security_plan {
 /* Plans from a validated spec. A capability the kernel does not know, one that is effective beyond
  * permitted, inheritable beyond bounding, or ambient without being permitted and inheritable is
  * left out with a warning (runtime-spec, config.md, "Linux Process"). A label for a security module
- * that this host does not run is an error (security_check_labels). `statefd` is seccomp_compile()'s. */
+ * that this host does not run is an error (security_check_labels). `statefd` is
+ * seccomp_compile()'s. */
 int security_plan(const struct oci_process *process, const struct oci_seccomp *seccomp, int statefd,
                   struct security_plan *ret, struct error *e);
 /* Leaves out, with a warning too, what the runtime itself does not have and so can't pass on; in a

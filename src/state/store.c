@@ -63,8 +63,8 @@ int store_save(const struct store *store, const struct state *s, struct error *e
     return 0;
 }
 
-/* A record that lies there as store_save() writes them; NULL where it does not, or can't be read, or
- * there is none: why is told by the long way. */
+/* A record that lies there as store_save() writes them; NULL where it does not, or can't be read,
+ * or there is none: why is told by the long way. */
 static struct state *load_plain(const struct store *store, const char *id)
 {
     char name[NAME_MAX + 1], text[4096];

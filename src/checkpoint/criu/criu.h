@@ -104,9 +104,10 @@ int criu_find(const struct criu_find_env *env, struct criu_tool *ret, struct err
 void criu_tool_done(struct criu_tool *tool);
 #define _cleanup_criu_tool_ _cleanup_(criu_tool_done)
 
-/* The same in two halves, and the swrk that answered is kept for one dump or restore. The first half
- * starts a candidate and puts the questions; whatever is wrong is said by the second half, which goes
- * on to further candidates where it has to. The strings of `env` must live until then. */
+/* The same in two halves, and the swrk that answered is kept for one dump or restore. The first
+ * half starts a candidate and puts the questions; whatever is wrong is said by the second half,
+ * which goes on to further candidates where it has to. The strings of `env` must live until then.
+ */
 struct criu_search {
     struct criu_find_env env;
     char **list; /* candidates */

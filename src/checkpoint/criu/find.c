@@ -156,8 +156,8 @@ static int probe_failed(struct criu_swrk *s, const char *step, const char *errms
 static const char VERSION_STEP[] = "ask CRIU for its version";
 static const char FEATURES_STEP[] = "ask CRIU what this kernel can do";
 
-/* One request that leaves swrk open for the next. Where it can't be sent CRIU has ended, and whoever
- * waits for the answer is told so. */
+/* One request that leaves swrk open for the next. Where it can't be sent CRIU has ended, and
+ * whoever waits for the answer is told so. */
 static void ask(struct criu_swrk *s, Criu__CriuReq *req)
 {
     req->has_keep_open = req->keep_open = true;

@@ -109,7 +109,8 @@ static _noreturn_ void child(const struct plan *p)
         /* Else Ctrl-C on our terminal would end it in the midst of a dump. */
         give_up(p->report, STEP_PARENT, errno);
     }
-    /* CRIU knows nothing of keyrings: what it restores has its own, which must not be the caller's. */
+    /* CRIU knows nothing of keyrings: what it restores has its own, which must not be the caller's.
+     */
     if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 && errno != ENOSYS)
         give_up(p->report, STEP_KEYRING, errno);
     if (p->how->new_cgroup_ns && unshare(CLONE_NEWCGROUP) < 0)
@@ -233,9 +234,9 @@ int criu_spawn_args(const struct criu_spawn *how, const char *const *argv, bool 
     return 0;
 }
 
-/* A CRIU that did not end well can leave helpers at work, which go on writing images. They are in its
- * process group, whose number is taken for as long as it has not been waited for. After a success there
- * are none, and with --shell-job what was restored is in that group. */
+/* A CRIU that did not end well can leave helpers at work, which go on writing images. They are in
+ * its process group, whose number is taken for as long as it has not been waited for. After a
+ * success there are none, and with --shell-job what was restored is in that group. */
 static void end_helpers(const struct criu_swrk *s)
 {
     siginfo_t si = {0};
