@@ -215,7 +215,7 @@ class Leftovers(harness.LeakCheck):
     def state_files(self):
         root = Path("/")
         return {p for pattern in self.STATES for p in root.glob(pattern)
-                if p.name not in ("log", "criu.kdat") and not p.name.startswith(".")}
+                if p.name not in ("log", "criu.kdat", "seccomp") and not p.name.startswith(".")}
 
     def state_leaks(self):
         for path in sorted(self.state_files() - self.states):

@@ -44,7 +44,6 @@ PROGRAMS = ["memory_pattern", "process_tree", "threads", "deleted_file", "shm", 
             "tmpfs_content"]
 
 
-
 def test_c14_zoo_with_the_distributions_criu(tmp_path):
     rc, out, err = guest(tmp_path, ROOT / "tests/vm/guest-zoo", NUCLEUS, ZOO, *PROGRAMS,
                          seconds=900)
@@ -208,3 +207,36 @@ def test_resources(tmp_path):
     rc, out, err = guest(tmp_path, ROOT / "tests/vm/guest-resources", NUCLEUS,
                          BUILD / "tests/tools/consume", seconds=900)
     assert rc == 0 and "FAIL" not in out and ", 0 failed" in out, out + err
+
+
+CYCLES = int(os.environ.get("NUCLEUS_E2E_CYCLES", "1000"))
+
+
+def test_cycles_leave_nothing_behind(tmp_path):
+    """Lives of containers, 8 at a time: then there are as many cgroups, mounts, processes,
+    descriptors, files and namespaces as before."""
+    rc, out, err = guest(tmp_path, ROOT / "tests/vm/guest-cycles", NUCLEUS,
+                         BUILD / "tests/tools/cycles", CYCLES, seconds=1800)
+    assert rc == 0 and f"{CYCLES} cycles in " in out, out + err
+    counts = re.findall(r"^([a-z ]+): (\d+) (\d+)$", out, re.M)
+    assert len(counts) == 11 and all(before == after for _, before, after in counts), out
+
+
+@pytest.mark.parametrize("marker, flavour", [("controllers", []), ("systemd", ["--systemd"])])
+def test_engines(tmp_path, marker, flavour):
+    """What podman, containerd and docker ask for when there are controllers, or when systemd has them."""
+    rc, out, err = guest(tmp_path, ROOT / "tests/vm/guest-engines", marker, NUCLEUS, seconds=1800,
+                         flavour=[*flavour, "-m", "4G"])
+    assert rc == 0 and " passed" in out and " failed" not in out, out + err
+
+
+# The others by hand, for want of time: tests/vm/guest-e2e.
+E2E = ["resources", "namespaces", "seccomp", "hooks"]
+
+
+def test_end_to_end(tmp_path):
+    """Files of tests/e2e whose subject is the kernel's."""
+    rc, out, err = guest(tmp_path, ROOT / "tests/vm/guest-e2e", NUCLEUS, *E2E, seconds=2400,
+                         criu="host", flavour=["-m", "4G"])
+    counts = dict(re.findall(r"^([\w:]+): (\d+) passed, 0 failed, \d+ skipped in ", out, re.M))
+    assert rc == 0 and counts.keys() == set(E2E) and "0" not in counts.values(), out + err
