@@ -145,6 +145,7 @@ static void add_u64(struct strbuf *b, uint64_t v)
  * it or its end in it, so no two profiles have the same. */
 /* Of the executable and of every library it has loaded: a version does not tell a build that was
  * patched. An ELF note of type NT_GNU_BUILD_ID, whose owner is "GNU" (elf(5)). */
+__attribute__((no_sanitize("address"))) /* between our own notes it keeps poisoned bytes */
 static int add_build_id(struct dl_phdr_info *info, size_t size, void *arg)
 {
     struct strbuf *key = arg;
@@ -156,8 +157,7 @@ static int add_build_id(struct dl_phdr_info *info, size_t size, void *arg)
             continue;
         const char *note = (const char *)(info->dlpi_addr + p->p_vaddr);
         for (size_t left = p->p_memsz; left >= sizeof(ElfW(Nhdr));) {
-            ElfW(Nhdr) h;
-            memcpy(&h, note, sizeof(h));
+            const ElfW(Nhdr) h = *(const ElfW(Nhdr) *)(const void *)note;
             /* Both are padded to the alignment of the segment, of which 4 is the usual one. */
             size_t align = p->p_align == 8 ? 8 : 4;
             size_t text = (sizeof(h) + h.n_namesz + align - 1) & ~(align - 1);
